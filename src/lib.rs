@@ -1,0 +1,2 @@
+//! waitbus: the event bus of a workstation.
+pub mod model;

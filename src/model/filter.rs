@@ -1,0 +1,147 @@
+//! What a subscriber wants: repositories, event types and conditions, as one question to an event.
+
+use super::event::Record;
+use super::predicate::Conjunction;
+
+/// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepoFilter {
+    /// Every event, also those without a repository.
+    Any,
+    /// Every repository of an owner.
+    Owner(String),
+    /// One repository.
+    Repo(String, String),
+}
+
+/// The text is not `owner/repo`, `owner/*` or `*`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a repository filter: use `owner/repo`, `owner/*` or `*`")]
+pub struct BadRepoFilter(pub String);
+
+impl RepoFilter {
+    /// Reads one filter.
+    pub fn parse(text: &str) -> Result<RepoFilter, BadRepoFilter> {
+        let name = |part: &str| !part.is_empty() && !part.contains(['/', '*']) && !part.contains(char::is_whitespace);
+        match text.split_once('/') {
+            None if text == "*" => Ok(RepoFilter::Any),
+            Some((owner, "*")) if name(owner) => Ok(RepoFilter::Owner(owner.to_owned())),
+            Some((owner, repo)) if name(owner) && name(repo) => Ok(RepoFilter::Repo(owner.to_owned(), repo.to_owned())),
+            _ => Err(BadRepoFilter(text.chars().take(80).collect())),
+        }
+    }
+
+    /// Whether an event of this repository passes.
+    #[must_use]
+    pub fn passes(&self, owner: &str, repo: &str) -> bool {
+        match self {
+            RepoFilter::Any => true,
+            RepoFilter::Owner(wanted) => wanted.eq_ignore_ascii_case(owner),
+            RepoFilter::Repo(wanted_owner, wanted) => {
+                wanted_owner.eq_ignore_ascii_case(owner) && wanted.eq_ignore_ascii_case(repo)
+            }
+        }
+    }
+}
+
+/// Which events a subscriber wants. The default wants all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these repositories; none given means any.
+    pub repos: Vec<RepoFilter>,
+    /// One of these event types; none given means any.
+    pub event_types: Vec<String>,
+    /// One of these conjunctions; none given means no condition.
+    pub alternatives: Vec<Conjunction>,
+}
+
+/// What can be read of a row that cannot be decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartialEnvelope {
+    /// The source, if its text is readable.
+    pub source: Option<String>,
+    /// The event type, if its text is readable.
+    pub event_type: Option<String>,
+}
+
+impl Filter {
+    /// Whether the subscriber wants this event.
+    #[must_use]
+    pub fn wants(&self, record: &Record) -> bool {
+        let event = &record.event;
+        (self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo)))
+            && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.holds(record)))
+    }
+
+    /// Whether the subscriber could have wanted a row of which only this is known. A row that provably does not
+    /// concern it does not end its wait.
+    #[must_use]
+    pub fn could_want(&self, row: &PartialEnvelope) -> bool {
+        let known = |key: &str| match key {
+            "source" | "fields.source" => row.source.as_deref(),
+            "event_type" | "fields.event_type" => row.event_type.as_deref(),
+            _ => None,
+        };
+        let types =
+            row.event_type.as_ref().is_none_or(|kind| self.event_types.is_empty() || self.event_types.contains(kind));
+        types && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.could_hold(known)))
+    }
+
+    /// Whether deciding needs the stored payload.
+    #[must_use]
+    pub fn reads_payload(&self) -> bool {
+        self.alternatives.iter().flat_map(Conjunction::conditions).any(super::predicate::Condition::reads_payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::event::tests::record;
+    use super::super::predicate::Condition;
+    use super::*;
+
+    #[test]
+    fn a_repository_filter_is_one_of_three_forms() {
+        assert_eq!(RepoFilter::parse("*"), Ok(RepoFilter::Any));
+        assert_eq!(RepoFilter::parse("octo/*"), Ok(RepoFilter::Owner("octo".into())));
+        assert_eq!(RepoFilter::parse("octo/hello"), Ok(RepoFilter::Repo("octo".into(), "hello".into())));
+        for bad in ["", "octo", "/", "octo/", "/hello", "*/hello", "a/b/c", "o o/x", "octo/he*"] {
+            assert_eq!(RepoFilter::parse(bad), Err(BadRepoFilter(bad.into())));
+        }
+        assert!(RepoFilter::parse("Octo/Hello").unwrap().passes("octo", "hello"));
+        assert!(!RepoFilter::parse("octo/*").unwrap().passes("", ""));
+    }
+
+    #[test]
+    fn repositories_types_and_conditions_must_all_agree() {
+        let record = record(1, "github", &json!({"conclusion": "success"}));
+        let filter = |repo: &str, kind: &str, condition: &str| Filter {
+            repos: vec![RepoFilter::parse(repo).unwrap()],
+            event_types: vec![kind.into()],
+            alternatives: vec![Conjunction::new(vec![Condition::parse(condition).unwrap()])],
+        };
+        assert!(Filter::default().wants(&record));
+        assert!(filter("octo/hello", "finished", "conclusion=success").wants(&record));
+        assert!(!filter("octo/other", "finished", "conclusion=success").wants(&record));
+        assert!(!filter("*", "started", "conclusion=success").wants(&record));
+        assert!(!filter("*", "finished", "conclusion=failure").wants(&record));
+    }
+
+    #[test]
+    fn an_unreadable_row_concerns_only_those_who_could_have_wanted_it() {
+        let filter = Filter {
+            alternatives: vec![Conjunction::new(vec![
+                Condition::parse("source=github").unwrap(),
+                Condition::parse("conclusion=success").unwrap(),
+            ])],
+            ..Filter::default()
+        };
+        let row = |source: Option<&str>| PartialEnvelope { source: source.map(str::to_owned), event_type: None };
+        assert!(filter.could_want(&row(None)));
+        assert!(filter.could_want(&row(Some("github"))));
+        assert!(!filter.could_want(&row(Some("deploy"))));
+    }
+}

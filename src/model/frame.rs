@@ -1,0 +1,574 @@
+//! The frames of wire v1 as types: what a client sends, [`Subscribe`], and what the hub sends, [`Control`] and the
+//! two data frames. PROTOCOL.md is the normative text.
+
+use bytes::Bytes;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::codec;
+use super::event::{ENVELOPE, Event, Fields};
+use super::filter::{Filter, RepoFilter};
+use super::id::EventId;
+use super::limits::{self, MAX_FRAME_BYTES};
+use super::predicate::{Condition, Conjunction};
+
+/// The version of the wire that this crate speaks.
+pub const PROTO: u64 = 1;
+
+// ---- client to hub --------------------------------------------------------------------------------------------
+
+/// The first and only frame that a client has to send, as text that has not been compiled yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// `owner/repo`, `owner/*` or `*`.
+    pub filters: Vec<String>,
+    /// Exact event types; empty means all.
+    pub event_types: Vec<String>,
+    /// Alternatives of conditions that must all hold; empty means no condition.
+    pub alternatives: Vec<Vec<String>>,
+    /// Delivery starts strictly after this event; `None` means from now on.
+    pub since: Option<EventId>,
+    /// Whether this subscriber wants heartbeats.
+    pub heartbeat: bool,
+    /// Whether the hub tells about itself once, after the acknowledgement.
+    pub status: bool,
+}
+
+impl Default for Subscribe {
+    fn default() -> Subscribe {
+        Subscribe {
+            filters: vec!["*".to_owned()],
+            event_types: Vec::new(),
+            alternatives: Vec::new(),
+            since: None,
+            heartbeat: true,
+            status: false,
+        }
+    }
+}
+
+impl Serialize for Subscribe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("proto", &PROTO)?;
+        map.serialize_entry("filters", &self.filters)?;
+        if !self.event_types.is_empty() {
+            map.serialize_entry("event_types", &self.event_types)?;
+        }
+        map.serialize_entry("since", &self.since)?;
+        if !self.alternatives.is_empty() {
+            map.serialize_entry("match", &self.alternatives)?;
+        }
+        map.serialize_entry("heartbeat", &self.heartbeat)?;
+        if self.status {
+            map.serialize_entry("status", &true)?;
+        }
+        map.end()
+    }
+}
+
+/// Why a subscription is refused; the name on the wire is the snake-case form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// `proto` is not a version that this hub speaks.
+    Version,
+    /// A field has a wrong type or value.
+    BadField,
+    /// The frame is not one JSON object within the bounds.
+    BadFrame,
+    /// The frame did not arrive in time.
+    Timeout,
+    /// The hub serves as many subscribers as it can.
+    TooManySubscribers,
+}
+
+/// A refusal and what its reader can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{remediation}")]
+pub struct Rejection {
+    /// The machine-readable reason.
+    pub reason: RejectReason,
+    /// A sentence for a person.
+    pub remediation: String,
+}
+
+impl Rejection {
+    /// A refusal for a reason.
+    pub fn new(reason: RejectReason, remediation: impl Into<String>) -> Rejection {
+        Rejection { reason, remediation: remediation.into() }
+    }
+
+    fn field(name: &str, expected: &str) -> Rejection {
+        Rejection::new(RejectReason::BadField, format!("`{name}` must be {expected}"))
+    }
+}
+
+impl Subscribe {
+    /// Reads the body of a subscribe frame. Unknown keys are ignored, except `where`, which this hub cannot
+    /// evaluate and whose omission would deliver what was not asked for.
+    pub fn parse(body: &[u8]) -> Result<Subscribe, Rejection> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            Rejection::new(RejectReason::BadFrame, format!("the subscribe frame is not JSON: {error}"))
+        })?;
+        let Value::Object(frame) = value else {
+            return Err(Rejection::new(RejectReason::BadFrame, "the subscribe frame must be a JSON object"));
+        };
+        match frame.get("proto") {
+            None => {}
+            Some(Value::Number(version)) if version.as_u64() == Some(PROTO) => {}
+            Some(other) => {
+                let problem = format!("this hub speaks protocol 1, not {other}; send `\"proto\": 1`");
+                return Err(Rejection::new(RejectReason::Version, problem));
+            }
+        }
+        if frame.get("where").is_some_and(|expression| !expression.is_null()) {
+            return Err(Rejection::field("where", "absent: this hub evaluates `match` only"));
+        }
+        match frame.get("envelope") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(kind)) if kind == "diffs" => {}
+            Some(_) => return Err(Rejection::field("envelope", "\"diffs\" or absent")),
+        }
+        let filters = strings(&frame, "filters", limits::MAX_FILTERS)?.unwrap_or_else(|| vec!["*".to_owned()]);
+        let subscribe = Subscribe {
+            filters,
+            event_types: strings(&frame, "event_types", limits::MAX_EVENT_TYPES)?.unwrap_or_default(),
+            alternatives: alternatives(frame.get("match"))?,
+            since: since(frame.get("since"))?,
+            heartbeat: flag(&frame, "heartbeat", true)?,
+            status: flag(&frame, "status", false)?,
+        };
+        Ok(subscribe)
+    }
+
+    /// Compiles what was asked for.
+    pub fn filter(&self) -> Result<Filter, Rejection> {
+        let bad = |error: &dyn std::fmt::Display| Rejection::new(RejectReason::BadField, error.to_string());
+        let repos = self.filters.iter().map(|text| RepoFilter::parse(text).map_err(|error| bad(&error)));
+        let alternatives = self.alternatives.iter().map(|conditions| {
+            let parsed: Result<Vec<_>, _> = conditions.iter().map(|text| Condition::parse(text)).collect();
+            parsed.map(Conjunction::new).map_err(|error| bad(&error))
+        });
+        let mut filter = Filter {
+            repos: repos.collect::<Result<_, _>>()?,
+            event_types: self.event_types.clone(),
+            alternatives: alternatives.collect::<Result<_, _>>()?,
+        };
+        if filter.repos.contains(&RepoFilter::Any) {
+            filter.repos.clear();
+        }
+        Ok(filter)
+    }
+}
+
+fn strings(frame: &Map<String, Value>, name: &str, limit: usize) -> Result<Option<Vec<String>>, Rejection> {
+    match frame.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(items)) if items.len() <= limit => {
+            list(items).map(Some).ok_or_else(|| Rejection::field(name, "a list of strings"))
+        }
+        Some(Value::Array(items)) => {
+            Err(Rejection::field(name, &format!("a list of at most {limit} strings, not {}", items.len())))
+        }
+        Some(_) => Err(Rejection::field(name, "a list of strings")),
+    }
+}
+
+fn list(items: &[Value]) -> Option<Vec<String>> {
+    items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// A string, a list of strings (all must hold) or a list of such lists (one must hold).
+fn alternatives(value: Option<&Value>) -> Result<Vec<Vec<String>>, Rejection> {
+    let wrong = || Rejection::field("match", "a string, a list of strings (AND), or a list of lists (OR of ANDs)");
+    let found = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![vec![text.clone()]],
+        Some(Value::Array(items)) if items.is_empty() => return Ok(Vec::new()),
+        Some(Value::Array(items)) if items.iter().all(Value::is_array) => {
+            let lists = items.iter().filter_map(Value::as_array).map(|items| list(items).ok_or_else(wrong));
+            lists.collect::<Result<Vec<_>, _>>()?
+        }
+        Some(Value::Array(items)) => vec![list(items).ok_or_else(wrong)?],
+        Some(_) => return Err(wrong()),
+    };
+    if found.iter().map(|conditions| conditions.len().max(1)).sum::<usize>() > limits::MAX_CONDITIONS {
+        return Err(Rejection::field("match", &format!("at most {} conditions in all", limits::MAX_CONDITIONS)));
+    }
+    Ok(found)
+}
+
+fn since(value: Option<&Value>) -> Result<Option<EventId>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => text
+            .parse()
+            .map(Some)
+            .map_err(|error| Rejection::field("since", &format!("null or an event id; it is {error}"))),
+        Some(_) => Err(Rejection::field("since", "null or an event id as a string")),
+    }
+}
+
+fn flag(frame: &Map<String, Value>, name: &str, default: bool) -> Result<bool, Rejection> {
+    match frame.get(name) {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(Rejection::field(name, "true or false")),
+    }
+}
+
+// ---- hub to client --------------------------------------------------------------------------------------------
+
+/// Why something could not be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// The log was trimmed past the cursor.
+    Pruned,
+    /// The log has never had an event of this id; delivery goes on at the time that the id carries.
+    UnknownCursor,
+    /// A row cannot be decoded and could have been wanted.
+    UnreadableRow,
+}
+
+/// What could not be delivered, and where delivery goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// The cursor after which something is missing.
+    pub since: EventId,
+    /// The cursor from which delivery goes on.
+    pub resumed_at: EventId,
+    /// How many rows are missing; `None` when that cannot be known.
+    pub missed: Option<u64>,
+}
+
+/// What the hub says about itself to a subscriber that asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubStatus {
+    /// Version of the program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Whether a service manager passed it its sockets.
+    pub activated: bool,
+    /// Seconds since it was ready.
+    pub uptime_sec: u64,
+    /// Subscribers at this moment, the asking one not counted.
+    pub subscribers: u64,
+    /// How many of them have not been handed everything yet …
+    pub lagging: u64,
+    /// … and by how many rows the last of them is behind.
+    pub max_lag: u64,
+    /// Frames handed to subscribers since it started.
+    pub delivered: u64,
+    /// Rows that could not be decoded since it started.
+    pub unreadable_rows: u64,
+}
+
+/// Every frame of the hub that carries no event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Control {
+    /// Always the first frame on success.
+    SubscribeAck {
+        /// [`PROTO`].
+        proto: u64,
+        /// Null without `since`, else the newest event at registration, null on an empty log.
+        caught_up_at: Option<EventId>,
+        /// Seconds between heartbeats, 0 when they are switched off.
+        heartbeat_sec: u64,
+        /// [`MAX_FRAME_BYTES`].
+        max_frame_bytes: usize,
+        /// The point from which this subscriber would resume.
+        cursor: EventId,
+        /// Warnings for a person.
+        notes: Vec<String>,
+    },
+    /// The subscription is refused; end of file follows.
+    SubscribeRejected {
+        /// Why.
+        reason: RejectReason,
+        /// What to do about it.
+        remediation: String,
+        /// The versions that the hub speaks, when that is the reason.
+        supported: Option<Vec<u64>>,
+    },
+    /// Nothing happened for a while, and the hub is there.
+    DaemonHeartbeat {
+        /// Seconds since the epoch.
+        ts: u64,
+        /// Seconds since the hub was ready.
+        uptime_sec: u64,
+        /// The point from which this subscriber would resume.
+        cursor: EventId,
+    },
+    /// Something could not be delivered.
+    Gap(Gap),
+    /// The hub about itself.
+    HubStatus(HubStatus),
+    /// The hub stops; end of file follows.
+    Shutdown {
+        /// `stopping`, `handover`, `idle` or `error`.
+        reason: String,
+        /// Whether reconnecting makes sense.
+        retry: bool,
+        /// The point from which to resume.
+        cursor: EventId,
+    },
+}
+
+impl Control {
+    /// The frame, with its length.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        codec::encode(self).unwrap_or_default()
+    }
+}
+
+impl From<&Rejection> for Control {
+    fn from(rejection: &Rejection) -> Control {
+        let supported = (rejection.reason == RejectReason::Version).then(|| vec![PROTO]);
+        // A remediation quotes what was sent, and that may be as long as a frame.
+        let remediation = super::text::one_line(&rejection.remediation);
+        Control::SubscribeRejected { reason: rejection.reason, remediation, supported }
+    }
+}
+
+/// The frame of an event: `event`, or `truncated` where that would exceed the cap.
+#[must_use]
+pub fn encode_event(event: &Event) -> Bytes {
+    codec::encode(&EventFrame(event)).unwrap_or_else(|| encode_truncated(event))
+}
+
+struct EventFrame<'a>(&'a Event);
+
+impl Serialize for EventFrame<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", "event")?;
+        serialize_envelope(&mut map, event)?;
+        map.serialize_entry("received_at", &event.received_at)?;
+        map.serialize_entry("summary", &event.summary)?;
+        map.serialize_entry("fields", &FieldsFrame { event, fields: event.fields.iter() })?;
+        map.end()
+    }
+}
+
+fn serialize_envelope<M: SerializeMap>(map: &mut M, event: &Event) -> Result<(), M::Error> {
+    map.serialize_entry("event_id", &event.id)?;
+    map.serialize_entry("source", &event.source)?;
+    map.serialize_entry("event_type", &event.event_type)?;
+    map.serialize_entry("owner", &event.owner)?;
+    map.serialize_entry("repo", &event.repo)?;
+    map.serialize_entry("delivery_id", &event.delivery_id)
+}
+
+/// `fields` as the wire has it: what the source knows, and the envelope's names once more.
+struct FieldsFrame<'a, I> {
+    event: &'a Event,
+    fields: I,
+}
+
+impl<'a, I: Iterator<Item = (&'a String, &'a Value)> + Clone> Serialize for FieldsFrame<'a, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.event;
+        let values = [&event.source, &event.event_type, &event.owner, &event.repo, &event.ingest_method];
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in ENVELOPE.iter().zip(values) {
+            map.serialize_entry(name, value)?;
+        }
+        for (name, value) in self.fields.clone() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The event as its reader would get it in one piece: the body of an `event` frame, whatever its size.
+#[must_use]
+pub fn event_body(event: &Event) -> Value {
+    serde_json::to_value(EventFrame(event)).unwrap_or_default()
+}
+
+/// Bytes of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
+const KEPT_FIELD_BYTES: usize = 1_024;
+/// Bytes that a `truncated` frame keeps free for its envelope; the columns' own bounds add up to less, and a
+/// foreign row that breaks them loses its fields first.
+const ENVELOPE_BYTES: usize = 8 * 1_024;
+
+fn encode_truncated(event: &Event) -> Bytes {
+    let size = |value: &Value| serde_json::to_vec(value).map_or(usize::MAX, |text| text.len());
+    let mut room = MAX_FRAME_BYTES - ENVELOPE_BYTES;
+    let mut kept = Fields::new();
+    let verdict = ["status", "conclusion"].iter().filter_map(|name| event.fields.get_key_value(*name));
+    for (name, value) in verdict.filter(|(_, value)| size(value) <= KEPT_FIELD_BYTES).chain(&event.fields) {
+        // Four bytes: two quotes, a colon, a comma. Names are escaped like texts.
+        let cost = size(&Value::String(name.clone())).saturating_add(size(value)).saturating_add(4);
+        if cost <= room && !kept.contains_key(name) {
+            room -= cost;
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    let frame = |fields: &Fields| codec::encode(&TruncatedFrame { event, fields });
+    frame(&kept).or_else(|| frame(&Fields::new())).unwrap_or_default()
+}
+
+struct TruncatedFrame<'a> {
+    event: &'a Event,
+    fields: &'a Fields,
+}
+
+impl Serialize for TruncatedFrame<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", "truncated")?;
+        serialize_envelope(&mut map, self.event)?;
+        map.serialize_entry("reason", "frame_too_large")?;
+        map.serialize_entry("max_frame_bytes", &MAX_FRAME_BYTES)?;
+        let correlation = self
+            .event
+            .fields
+            .get("msg_correlation_id")
+            .filter(|id| id.as_str().is_some_and(|id| id.len() <= KEPT_FIELD_BYTES));
+        map.serialize_entry("correlation_id", &correlation)?;
+        map.serialize_entry("fields", &FieldsFrame { event: self.event, fields: self.fields.iter() })?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::event::tests::record;
+    use super::*;
+
+    fn parse(frame: &Value) -> Result<Subscribe, Rejection> {
+        Subscribe::parse(frame.to_string().as_bytes())
+    }
+
+    fn body(frame: &Bytes) -> Value {
+        assert_eq!(u32::from_be_bytes(*frame.first_chunk().unwrap()) as usize, frame.len() - codec::PREFIX_BYTES);
+        serde_json::from_slice(&frame[codec::PREFIX_BYTES..]).unwrap()
+    }
+
+    #[test]
+    fn an_empty_object_subscribes_to_everything_from_now_on() {
+        assert_eq!(parse(&json!({})), Ok(Subscribe::default()));
+        assert_eq!(parse(&json!({"proto": 1, "a_later_key": {"x": 1}})), Ok(Subscribe::default()));
+    }
+
+    #[test]
+    fn only_the_integer_one_is_this_protocol() {
+        for proto in [json!(true), json!(1.0), json!("1"), json!(2), json!(0), json!(-1), json!(null), json!([1])] {
+            let rejection = parse(&json!({"proto": proto})).unwrap_err();
+            assert_eq!(rejection.reason, RejectReason::Version, "{proto}");
+            assert!(matches!(Control::from(&rejection), Control::SubscribeRejected { supported: Some(_), .. }));
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        for (frame, named) in [
+            (json!({"filters": "*"}), "`filters`"),
+            (json!({"filters": [1]}), "`filters`"),
+            (json!({"filters": vec!["*"; 65]}), "at most 64"),
+            (json!({"event_types": {}}), "`event_types`"),
+            (json!({"since": "x"}), "`since`"),
+            (json!({"since": 5}), "`since`"),
+            (json!({"envelope": "full"}), "`envelope`"),
+            (json!({"match": 1}), "`match`"),
+            (json!({"match": ["a=1", ["b=1"]]}), "`match`"),
+            (json!({"match": vec!["a=1"; 65]}), "at most 64"),
+            (json!({"match": vec![Vec::<String>::new(); 65]}), "at most 64"),
+            (json!({"where": "true"}), "`where`"),
+            (json!({"heartbeat": 1}), "`heartbeat`"),
+        ] {
+            let rejection = parse(&frame).unwrap_err();
+            assert_eq!(rejection.reason, RejectReason::BadField, "{frame}");
+            assert!(rejection.remediation.contains(named), "{rejection}");
+        }
+        for frame in [json!({"filters": ["nope"]}), json!({"match": "a"}), json!({"match": [["a=1"], ["b~["]]})] {
+            assert_eq!(parse(&frame).unwrap().filter().unwrap_err().reason, RejectReason::BadField, "{frame}");
+        }
+        for text in ["", "[]", "\u{7f}", "{\"a\":"] {
+            assert_eq!(Subscribe::parse(text.as_bytes()).unwrap_err().reason, RejectReason::BadFrame, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_writes_the_hub_reads() {
+        let subscribe = Subscribe {
+            filters: vec!["octo/*".into()],
+            event_types: vec!["workflow_run".into()],
+            alternatives: vec![vec!["a=1".into(), "b~x".into()], vec!["c=2".into()]],
+            since: Some(EventId::ZERO),
+            heartbeat: false,
+            status: true,
+        };
+        assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));
+        assert_eq!(parse(&json!({"match": "a=1"})).unwrap().alternatives, [["a=1"]]);
+        assert_eq!(parse(&json!({"match": ["a=1", "b=1"]})).unwrap().alternatives, [["a=1", "b=1"]]);
+    }
+
+    #[test]
+    fn an_event_repeats_its_envelope_in_its_fields() {
+        let frame = body(&encode_event(&record(3, "github", &json!({"run_id": 12})).event));
+        assert_eq!(frame["kind"], "event");
+        assert_eq!(frame["received_at"], 3_000_000);
+        assert_eq!(
+            frame["fields"],
+            json!({"source": "github", "event_type": "finished", "owner": "octo", "repo": "hello",
+                   "ingest_method": "emit", "run_id": 12})
+        );
+    }
+
+    #[test]
+    fn an_event_over_the_cap_keeps_its_verdict() {
+        let fields = json!({
+            "aaa": "\u{1}".repeat(40_000), "conclusion": "failure", "status": "completed", "exit_code": 3,
+            "bbb": "x".repeat(70_000), "msg_correlation_id": "c1",
+        });
+        let frame = encode_event(&record(3, "github", &fields).event);
+        let frame = body(&frame);
+        assert_eq!(frame["kind"], "truncated");
+        assert_eq!(frame["correlation_id"], "c1");
+        assert_eq!(frame["fields"]["conclusion"], "failure");
+        assert_eq!(frame["fields"]["status"], "completed");
+        assert_eq!(frame["fields"]["exit_code"], 3);
+        assert_eq!(frame["fields"]["source"], "github");
+        assert_eq!(frame["fields"].get("bbb"), None);
+    }
+
+    #[test]
+    fn control_frames_read_back_as_themselves() {
+        let gap = Gap { reason: GapReason::Pruned, since: EventId::ZERO, resumed_at: EventId::ZERO, missed: None };
+        for control in [
+            Control::Gap(gap),
+            Control::Shutdown { reason: "stopping".into(), retry: true, cursor: EventId::ZERO },
+            Control::from(&Rejection::new(RejectReason::Version, "no")),
+        ] {
+            assert_eq!(serde_json::from_value::<Control>(body(&control.encode())).unwrap(), control);
+        }
+        assert_eq!(body(&Control::Gap(gap).encode())["reason"], "pruned");
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_fits_a_frame(
+            fields in prop::collection::btree_map(".{0,40}", prop_oneof![".{0,200}", "[\\x00-\\x1f]{0,30000}", "x{0,60000}"], 0..8),
+        ) {
+            let fields = json!(fields);
+            let frame = encode_event(&record(1, "x", &fields).event);
+            prop_assert!(frame.len() > codec::PREFIX_BYTES);
+            prop_assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
+            body(&frame);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Every bound of the program, each with its unit and its reason. A number that limits something lives here and
+//! nowhere else.
+
+use std::time::Duration;
+
+// ---- the wire -------------------------------------------------------------------------------------------------
+
+/// Largest JSON body of one frame, in bytes, in either direction. A published part of wire v1 (PROTOCOL.md).
+pub const MAX_FRAME_BYTES: usize = 65_536;
+/// How many repository filters one subscription may carry. Published in wire v1.
+pub const MAX_FILTERS: usize = 64;
+/// How many exact event types one subscription may carry; the same size as the filters, for the same reason: a
+/// list that a person wrote, not a table.
+pub const MAX_EVENT_TYPES: usize = 64;
+/// How many conditions one subscription may carry over all its alternatives.
+pub const MAX_CONDITIONS: usize = 64;
+/// Longest single condition, in bytes: longer than any field name and value that a person types.
+pub const MAX_CONDITION_BYTES: usize = 4_096;
+/// How deep a dotted path may go; JSON itself is only parsed to depth 128.
+pub const MAX_PATH_SEGMENTS: usize = 16;
+/// Compiled size of one regular expression or glob, in bytes. `regex` is linear in its input; this bounds memory.
+pub const MAX_REGEX_BYTES: usize = 256 * 1024;
+/// The subscribe frame must have arrived whole by then. Published in wire v1.
+pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
+pub const HEARTBEAT: Duration = Duration::from_secs(60);
+
+// ---- the hub --------------------------------------------------------------------------------------------------
+
+/// Bytes waiting for one subscriber before the hub stops filling its buffer and lets it go on from its cursor
+/// later. One frame may overshoot it, so the real bound is this plus one frame.
+pub const OUTBOX_BYTES: usize = MAX_FRAME_BYTES;
+/// Rows read from the log in one pass before the loop serves the sockets again: about a millisecond of work.
+pub const PAGE_ROWS: usize = 256;
+/// Newest events kept decoded for subscribers that are slightly behind, by count …
+pub const RING_EVENTS: usize = 512;
+/// … and by the bytes of their stored text, so that an idle hub stays small whatever the events were.
+pub const RING_BYTES: usize = 512 * 1024;
+/// Subscribers of one hub. Each costs one descriptor and about 2 KiB; beyond this something is leaking.
+pub const MAX_SUBSCRIBERS: usize = 16_384;
+/// Descriptors that the hub keeps for itself when the process limit is what bounds its subscribers.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Frames handed to the kernel in one vectored write; Linux takes 1,024 slices, 64 fill a socket buffer.
+pub const WRITE_SLICES: usize = 64;
+/// Doorbell connections served at a time. Each emitting process needs one for a moment; a full backlog means
+/// that the bell has been rung.
+pub const MAX_RINGERS: usize = 1_024;
+/// How long a hub without subscribers stays when a service manager or a client started it.
+pub const IDLE_EXIT: Duration = Duration::from_secs(600);
+/// How long a stopping hub waits for its subscribers to take the `shutdown` frame.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an activated hub waits for a self-started one to hand over before it gives up with an error.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pending connections that the kernel queues on a socket that waitbus bound itself; capped by somaxconn.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+
+// ---- clients --------------------------------------------------------------------------------------------------
+
+/// How long a client tries to have the hub back before it gives up with exit code 3.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How long a client waits for a hub that it started to say that it is ready.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].
+pub const RETRY_MIN: Duration = Duration::from_millis(10);
+/// Longest pause between two attempts to reach a hub.
+pub const RETRY_MAX: Duration = Duration::from_millis(500);
+/// How long ringing may take. A bell that cannot be rung is no error: the row is committed.
+pub const RING_TIMEOUT: Duration = Duration::from_millis(100);
+
+// ---- events ---------------------------------------------------------------------------------------------------
+
+/// Longest `source`, `event_type` or `ingest_method`, in bytes: names, not texts.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Longest `owner` or `repo`, in bytes; GitHub allows 39 and 100.
+pub const MAX_REPO_BYTES: usize = 128;
+/// Longest `delivery_id`, in bytes; GitHub's are UUIDs, other sources build theirs from names and numbers.
+pub const MAX_DELIVERY_ID_BYTES: usize = 512;
+/// Longest `summary`, in characters: one line of a wide terminal, twice.
+pub const MAX_SUMMARY_CHARS: usize = 300;
+/// Largest `fields` object, in bytes of JSON. Larger than a frame on purpose: such an event travels as
+/// `truncated`, and its reader fetches the rest from the log.
+pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
+/// Largest stored payload, in bytes; GitHub caps its deliveries at 25 MB but documents 10 as the usual bound.
+pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
+/// Longest line of `emit --batch`: the fields and the payload as JSON text, with room for escapes.
+pub const MAX_BATCH_LINE_BYTES: usize = 2 * (MAX_PAYLOAD_BYTES + MAX_FIELDS_BYTES);
+/// Lines of one `emit --batch`: one transaction, which holds the write lock while it lasts.
+pub const MAX_BATCH_LINES: usize = 100_000;
+
+// ---- the log --------------------------------------------------------------------------------------------------
+
+/// How long a writer waits for another process's write lock before it reports the log as busy.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
+/// that the first opener after a crash recovers it in milliseconds.
+pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Size to which SQLite truncates the write-ahead log when it starts over, in bytes.
+pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
+/// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
+pub const CACHE_KIB: i64 = 1_024;
+/// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most.
+pub const PRUNE_ROWS: usize = 2_000;
+
+// ---- the webhook listener -------------------------------------------------------------------------------------
+
+/// Largest request body, in bytes.
+pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// Bytes of an oversized body that are read and thrown away, so that its sender gets to read the 413.
+pub const DRAIN_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// A request's head must be whole by then.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's body must be whole by then.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection that has waited this long for its next request is closed.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// From the end of the head to the answer, everything included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// Connections of the listener. GitHub and a forwarder need a handful; each may hold one body in memory.
+pub const MAX_HTTP_CONNECTIONS: usize = 64;
+/// Header fields of one request.
+pub const MAX_HTTP_HEADERS: usize = 100;
+/// Read buffer of one HTTP connection, in bytes; also bounds the head.
+pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
+/// Largest secret, in bytes; a longer file is not a secret.
+pub const MAX_SECRET_BYTES: u64 = 4_096;
+
+// ---- socket paths ---------------------------------------------------------------------------------------------
+
+/// Longest path of a socket, in bytes: `sun_path` less its terminating zero (unix(7): 108; macOS sys/un.h: 104).
+pub const MAX_SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };

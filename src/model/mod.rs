@@ -1,0 +1,13 @@
+//! The nouns of the bus, without I/O: what an event is, how it is named, asked for, framed and bounded.
+//!
+//! Nothing here touches a file, a socket, the clock or the environment, so every rule below can be tested as a
+//! plain function.
+
+pub mod codec;
+pub mod event;
+pub mod filter;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod predicate;
+pub mod text;
