@@ -1,2 +1,3 @@
 //! waitbus: the event bus of a workstation.
 pub mod model;
+pub mod store;

@@ -242,7 +242,8 @@ pub struct Gap {
     pub since: EventId,
     /// The cursor from which delivery goes on.
     pub resumed_at: EventId,
-    /// How many rows are missing; `None` when that cannot be known.
+    /// How many rows are missing (a few more where another program's refused inserts used up sequence numbers);
+    /// `None` when that cannot be known.
     pub missed: Option<u64>,
 }
 

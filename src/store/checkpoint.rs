@@ -1,0 +1,68 @@
+//! Moving committed pages from the write-ahead log into the database, off everybody's hot path.
+
+use rusqlite::Connection;
+
+use super::{LogPaths, StoreError, schema};
+use crate::model::limits::CHECKPOINT_WAL_BYTES;
+
+/// A connection that does nothing but checkpoint, for a thread of its own.
+#[derive(Debug)]
+pub struct Checkpointer {
+    connection: Connection,
+    paths: LogPaths,
+}
+
+impl Checkpointer {
+    /// Opens the log, which is made where it is missing.
+    pub fn open(paths: &LogPaths) -> Result<Checkpointer, StoreError> {
+        Ok(Checkpointer { connection: schema::open_or_create(paths)?, paths: paths.clone() })
+    }
+
+    /// Checkpoints if enough pages wait for it. Never waits for a reader or a writer, and neither waits for it.
+    pub fn run_if_due(&self) -> Result<bool, StoreError> {
+        let sql = |error: rusqlite::Error| StoreError::sql(&self.paths.database(), &error);
+        let due = pending_bytes(&self.connection).map_err(sql)? > CHECKPOINT_WAL_BYTES;
+        if due {
+            passive(&self.connection).map_err(sql)?;
+        }
+        Ok(due)
+    }
+}
+
+pub(super) fn passive(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+/// Bytes of the write-ahead log that are not in the database yet.
+fn pending_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    // A connection knows the log's state as of its last read; without one, NOOP would report an old state.
+    connection.query_row("SELECT 1 FROM horizon", [], |_| Ok(()))?;
+    let (pages, done): (i64, i64) =
+        connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    let page_size: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    Ok(u64::try_from(pages - done).unwrap_or(0) * page_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wal_is_emptied_when_it_has_grown_and_only_then() {
+        let state = tempfile::tempdir().unwrap();
+        let paths = LogPaths::new(state.path());
+        let writer = schema::open_or_create(&paths).unwrap();
+        let checkpointer = Checkpointer::open(&paths).unwrap();
+        let insert = |bytes: u64| {
+            let sql = "INSERT INTO events (source, event_type, payload) VALUES ('a', 'b', zeroblob(?1))";
+            writer.execute(sql, [i64::try_from(bytes).unwrap()]).unwrap();
+        };
+        insert(10);
+        assert!(!checkpointer.run_if_due().unwrap());
+        insert(CHECKPOINT_WAL_BYTES);
+        assert!(pending_bytes(&checkpointer.connection).unwrap() > CHECKPOINT_WAL_BYTES);
+        assert!(checkpointer.run_if_due().unwrap());
+        assert_eq!(pending_bytes(&checkpointer.connection).unwrap(), 0);
+        assert!(!checkpointer.run_if_due().unwrap());
+    }
+}

@@ -1,0 +1,232 @@
+//! The file itself: where it lives, who may read it, its tables and their version, and the settings of a connection.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, FileControl, OpenFlags};
+
+use super::{LogPaths, StoreError};
+use crate::model::limits;
+
+/// Version of the tables, in `user_version`.
+const VERSION: i64 = 1;
+/// Marks the file as ours, in `application_id`: "wait" in ASCII.
+const APPLICATION_ID: i64 = 0x7761_6974;
+
+/// The tables. Only `source` and `event_type` are required of a foreign writer; PROTOCOL.md, "Writing rows
+/// yourself", documents the rest. The default `event_id` is a ULID made of the clock and random bits with functions
+/// that every SQLite since 3.8.3 has; hexadecimal digits are Crockford digits too.
+const TABLES: &str = "
+CREATE TABLE events (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id      TEXT NOT NULL UNIQUE DEFAULT (
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 45) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 40) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 35) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 30) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 25) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 20) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 15) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 10) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ((CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >>  5) & 31), 1) ||
+        substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + ( CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)        & 31), 1) ||
+        hex(randomblob(8))),
+    delivery_id   TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+    source        TEXT NOT NULL,
+    event_type    TEXT NOT NULL,
+    owner         TEXT NOT NULL DEFAULT '',
+    repo          TEXT NOT NULL DEFAULT '',
+    received_at   INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000),
+    ingest_method TEXT NOT NULL DEFAULT 'foreign',
+    summary       TEXT NOT NULL DEFAULT '',
+    fields        TEXT NOT NULL DEFAULT '{}',
+    payload       TEXT,
+    UNIQUE (source, delivery_id)
+);
+-- The newest row that pruning has removed; seq 0 while nothing has been.
+CREATE TABLE horizon (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    seq       INTEGER NOT NULL,
+    event_id  TEXT NOT NULL,
+    latest_ms INTEGER NOT NULL
+);
+INSERT INTO horizon VALUES (1, 0, '00000000000000000000000000', 0);
+";
+
+/// Opens the log for writing and makes it first where there is none.
+pub(super) fn open_or_create(paths: &LogPaths) -> Result<Connection, StoreError> {
+    prepare_directory(paths.directory())?;
+    let database = paths.database();
+    if !database.exists() {
+        create(paths)?;
+    }
+    keep_private(&database)?;
+    open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+/// Opens an existing log for reading.
+pub(super) fn open_read_only(paths: &LogPaths) -> Result<Connection, StoreError> {
+    let database = paths.database();
+    match database.try_exists() {
+        Ok(true) => open(paths, OpenFlags::SQLITE_OPEN_READ_ONLY),
+        Ok(false) => Err(StoreError::Missing(database)),
+        Err(error) => Err(StoreError::io(&database, &error)),
+    }
+}
+
+fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
+    let database = paths.database();
+    let sql = |error: rusqlite::Error| StoreError::sql(&database, &error);
+    let connection = Connection::open_with_flags(&database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql)?;
+    configure(&connection).map_err(sql)?;
+    let (found, application): (i64, i64) = connection
+        .query_row("SELECT user_version, application_id FROM pragma_user_version, pragma_application_id", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(sql)?;
+    if application != APPLICATION_ID {
+        return Err(StoreError::Damaged {
+            path: database,
+            problem: "its application id is not that of waitbus".into(),
+        });
+    }
+    if found > VERSION {
+        return Err(StoreError::TooNew { path: database, found, supported: VERSION });
+    }
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(limits::BUSY_TIMEOUT)?;
+    // The last of ours to close neither pays for a checkpoint nor removes the `-wal`, which a reader in a
+    // read-only directory needs.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit={}; PRAGMA cache_size=-{};",
+        limits::WAL_SIZE_LIMIT,
+        limits::CACHE_KIB,
+    ))
+}
+
+/// Makes the log under another name and links it into place whole: no other process ever sees half of it, and of
+/// two that do it at once one wins.
+fn create(paths: &LogPaths) -> Result<(), StoreError> {
+    let new = paths.directory().join(format!(".events.db.{}", std::process::id()));
+    let fail = |error: io::Error| StoreError::io(&new, &error);
+    let remove = || {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut name = new.clone().into_os_string();
+            name.push(suffix);
+            let _ = fs::remove_file(name);
+        }
+    };
+    remove();
+    fs::OpenOptions::new().write(true).create_new(true).open(&new).map_err(fail)?;
+    keep_private(&new)?;
+    let made = Connection::open(&new)
+        .and_then(|connection| {
+            connection.execute_batch(&format!(
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; BEGIN; {TABLES} PRAGMA user_version={VERSION};
+                 PRAGMA application_id={APPLICATION_ID}; COMMIT;"
+            ))?;
+            connection.close().map_err(|(_, error)| error)
+        })
+        .map_err(|error| StoreError::sql(&new, &error));
+    let linked = made.and_then(|()| match fs::hard_link(&new, paths.database()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fail(error)),
+        _ => Ok(()),
+    });
+    remove();
+    linked
+}
+
+/// Makes the state directory where it is missing and takes everybody else's rights on it away.
+pub(super) fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
+    let unusable = |problem: String| StoreError::Directory { path: directory.to_owned(), problem };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| unusable(error.to_string()))?;
+    let metadata = fs::metadata(directory).map_err(|error| unusable(error.to_string()))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unusable(format!("it belongs to uid {}", metadata.uid())));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn keep_private(file: &Path) -> Result<(), StoreError> {
+    let fail = |error: io::Error| StoreError::io(file, &error);
+    if fs::metadata(file).map_err(fail)?.mode() & 0o077 != 0 {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_linked_sqlite_has_no_known_wal_corruption() {
+        // 3.7.0 to 3.51.2 can corrupt a WAL that is reset while another connection reads (sqlite.org, 2026).
+        assert!(rusqlite::version_number() > 3_051_002, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn the_log_and_its_directory_are_private_whatever_they_were() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("a/b");
+        let paths = LogPaths::new(&directory);
+        drop(open_or_create(&paths).unwrap());
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(paths.database(), fs::Permissions::from_mode(0o644)).unwrap();
+        let connection = open_or_create(&paths).unwrap();
+        connection.execute("INSERT INTO events (source, event_type) VALUES ('a', 'b')", []).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&paths.database()), 0o600);
+        assert_eq!(mode(&paths.wal()), 0o600);
+    }
+
+    #[test]
+    fn a_newer_log_is_refused_with_both_versions_and_left_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let paths = LogPaths::new(state.path());
+        open_or_create(&paths).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let error = open_or_create(&paths).unwrap_err();
+        assert!(
+            matches!(error, StoreError::TooNew { found, supported, .. } if found == VERSION + 1 && supported == VERSION)
+        );
+        assert!(error.to_string().contains("use the newer waitbus"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_log_is_refused_and_left_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let paths = LogPaths::new(state.path());
+        for content in [&b""[..], b"hello, this is not a database, it is a text file of some length"] {
+            fs::write(paths.database(), content).unwrap();
+            assert!(matches!(open_or_create(&paths).unwrap_err(), StoreError::Damaged { .. }));
+            assert_eq!(fs::read(paths.database()).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn the_log_gives_pages_back_and_keeps_its_wal_files() {
+        let state = tempfile::tempdir().unwrap();
+        let paths = LogPaths::new(state.path());
+        let connection = open_or_create(&paths).unwrap();
+        let vacuum: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+        assert_eq!(vacuum, 2, "incremental");
+        connection.execute("INSERT INTO events (source, event_type) VALUES ('a', 'b')", []).unwrap();
+        drop(connection);
+        assert!(paths.wal().exists());
+        assert!(state.path().join("events.db-shm").exists());
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 3, "nothing of the creation is left");
+    }
+}

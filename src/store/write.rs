@@ -1,0 +1,163 @@
+//! Committing events. One [`Writer`] per process, kept open.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+
+use super::{LogPaths, StoreError, checkpoint, schema};
+use crate::model::event::Draft;
+use crate::model::id::{EventId, IdGenerator, Seq};
+use crate::model::text::one_line;
+
+/// What became of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is committed.
+    Stored {
+        /// Its place.
+        seq: Seq,
+        /// Its name.
+        id: EventId,
+    },
+    /// An event of the same source and `delivery_id` is already in the log.
+    Duplicate {
+        /// The name of that event.
+        id: EventId,
+    },
+}
+
+impl Appended {
+    /// The event's name, whether it was stored now or before.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        match *self {
+            Appended::Stored { id, .. } | Appended::Duplicate { id } => id,
+        }
+    }
+}
+
+/// The one that writes.
+#[derive(Debug)]
+pub struct Writer {
+    connection: Connection,
+    paths: LogPaths,
+    wake: File,
+    ids: IdGenerator,
+}
+
+impl Writer {
+    /// Opens the log, which is made where it is missing.
+    pub fn open(paths: &LogPaths) -> Result<Writer, StoreError> {
+        let connection = schema::open_or_create(paths)?;
+        let wake = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(paths.wake())
+            .map_err(|error| StoreError::io(&paths.wake(), &error))?;
+        Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default() })
+    }
+
+    /// Commits one event. The caller has checked the draft; when this returns, the row survives the end of any
+    /// process, and the wake file has been touched.
+    pub fn append(&mut self, draft: &Draft, now: SystemTime) -> Result<Appended, StoreError> {
+        let outcome = insert(&self.connection, &mut self.ids, draft, now).map_err(|error| self.error(&error))?;
+        self.touch_wake();
+        Ok(outcome)
+    }
+
+    /// Commits many events in one transaction: all of them or, on an error, none.
+    pub fn append_all(&mut self, drafts: &[Draft], now: SystemTime) -> Result<Vec<Appended>, StoreError> {
+        let outcomes = (|| {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let outcomes = drafts
+                .iter()
+                .map(|draft| insert(&transaction, &mut self.ids, draft, now))
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            transaction.commit()?;
+            Ok(outcomes)
+        })();
+        let outcomes = outcomes.map_err(|error| self.error(&error))?;
+        self.touch_wake();
+        Ok(outcomes)
+    }
+
+    /// Moves committed pages into the database if the write-ahead log has grown past its bound. For writers that
+    /// have nobody else to do it; call it when nobody waits for you.
+    pub fn checkpoint_if_due(&self) -> Result<(), StoreError> {
+        if std::fs::metadata(self.paths.wal()).is_ok_and(|wal| wal.len() > crate::model::limits::CHECKPOINT_WAL_BYTES) {
+            checkpoint::passive(&self.connection).map_err(|error| self.error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Tells readers without a socket. A failure is nobody's error: the row is committed, and the next commit
+    /// tells them again.
+    fn touch_wake(&self) {
+        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.wake, &Timestamps { last_access: now(), last_modification: now() });
+    }
+
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::sql(&self.paths.database(), error)
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    ids: &mut IdGenerator,
+    draft: &Draft,
+    now: SystemTime,
+) -> rusqlite::Result<Appended> {
+    let id = ids.next(now);
+    let text = id.to_string();
+    let received_at = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let fields = serde_json::Value::Object(draft.fields.clone()).to_string();
+    let delivery_id = draft.delivery_id.as_deref().unwrap_or(&text);
+    // ON CONFLICT DO NOTHING would use up a sequence number for every duplicate, and the holes would make a gap's
+    // count of missing rows wrong.
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO events (event_id, delivery_id, source, event_type, owner, repo, received_at, ingest_method,
+                             summary, fields, payload)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+         WHERE NOT EXISTS (SELECT 1 FROM events WHERE source = ?3 AND delivery_id = ?2) RETURNING seq",
+    )?;
+    let seq = statement
+        .query_row(
+            params![
+                text,
+                delivery_id,
+                draft.source,
+                draft.event_type,
+                draft.owner,
+                draft.repo,
+                i64::try_from(received_at).unwrap_or(i64::MAX),
+                draft.ingest_method,
+                one_line(&draft.summary),
+                fields,
+                draft.payload,
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    match seq {
+        Some(seq) => Ok(Appended::Stored { seq: Seq(seq), id }),
+        None => Ok(Appended::Duplicate { id: existing(connection, &draft.source, delivery_id)? }),
+    }
+}
+
+fn existing(connection: &Connection, source: &str, delivery_id: &str) -> rusqlite::Result<EventId> {
+    let mut statement =
+        connection.prepare_cached("SELECT event_id FROM events WHERE source = ?1 AND delivery_id = ?2")?;
+    let text: String = statement.query_row([source, delivery_id], |row| row.get(0))?;
+    // A foreign writer may have stored the first of the two under a name that is no id.
+    Ok(text.parse().unwrap_or(EventId::ZERO))
+}
