@@ -2,6 +2,7 @@
 
 use super::event::Record;
 use super::predicate::Conjunction;
+use super::row::PartialEnvelope;
 
 /// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +54,6 @@ pub struct Filter {
     pub event_types: Vec<String>,
     /// One of these conjunctions; none given means no condition.
     pub alternatives: Vec<Conjunction>,
-}
-
-/// What can be read of a row that cannot be decoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartialEnvelope {
-    /// The source, if its text is readable.
-    pub source: Option<String>,
-    /// The event type, if its text is readable.
-    pub event_type: Option<String>,
 }
 
 impl Filter {

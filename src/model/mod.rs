@@ -10,4 +10,5 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod predicate;
+pub mod row;
 pub mod text;

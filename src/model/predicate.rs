@@ -306,13 +306,52 @@ fn equal(found: Found<'_>, value: &Value) -> bool {
     }
 }
 
-/// Numbers compare by value: integers exactly, anything else as doubles.
+/// Numbers compare by value, exactly: an integer is never rounded to a double.
 fn compare(a: &Number, b: &Number) -> Option<Ordering> {
-    let integer = |n: &Number| n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from));
     match (integer(a), integer(b)) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        (Some(a), None) => compare_with_double(a, b.as_f64()?),
+        (None, Some(b)) => compare_with_double(b, a.as_f64()?).map(Ordering::reverse),
+        (None, None) => a.as_f64()?.partial_cmp(&b.as_f64()?),
     }
+}
+
+fn integer(number: &Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+fn compare_with_double(a: i128, b: f64) -> Option<Ordering> {
+    // Every JSON integer lies far within the range in which `as` is exact for an integral double.
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and saturated is still greater or less")]
+    let whole = b.trunc() as i128;
+    Some(a.cmp(&whole).then(0.0.partial_cmp(&b.fract())?))
+}
+
+/// A text that two scalars share exactly when `=` holds between them; `None` for arrays and objects. This is what
+/// lets the hub find the subscribers of an event by its values instead of asking each of them.
+#[must_use]
+pub fn equality_key(found: Found<'_>) -> Option<String> {
+    Some(match found {
+        Found::Text(text) => format!("\"{text}"),
+        Found::Id(id) => format!("\"{id}"),
+        Found::Integer(n) => n.to_string(),
+        Found::Json(Value::String(text)) => format!("\"{text}"),
+        Found::Json(Value::Number(n)) => number_key(n)?,
+        Found::Json(Value::Bool(flag)) => flag.to_string(),
+        Found::Json(Value::Null) => "null".to_owned(),
+        Found::Json(_) | Found::Fields(_) => return None,
+    })
+}
+
+fn number_key(number: &Number) -> Option<String> {
+    /// Below this, an integral double is also an integer of JSON; above, only another double can equal it.
+    const WHOLE: f64 = 18_446_744_073_709_551_616.0;
+    if let Some(n) = integer(number) {
+        return Some(n.to_string());
+    }
+    let n = number.as_f64()?;
+    #[expect(clippy::cast_possible_truncation, reason = "integral and within the range of u64 and i64")]
+    Some(if n.fract() == 0.0 && n.abs() < WHOLE { (n as i128).to_string() } else { format!("{n:e}") })
 }
 
 fn with_text(found: Found<'_>, test: impl Fn(&str) -> bool) -> bool {
@@ -444,7 +483,31 @@ mod tests {
         assert!(error.problem.contains("size limit"), "{error}");
     }
 
+    #[test]
+    fn a_double_equals_an_integer_only_if_it_is_that_integer() {
+        let equal = |a: &str, b: &str| {
+            let (a, b): (Number, Number) = (serde_json::from_str(a).unwrap(), serde_json::from_str(b).unwrap());
+            assert_eq!(compare(&a, &b) == Some(Ordering::Equal), number_key(&a) == number_key(&b), "{a} {b}");
+            compare(&a, &b)
+        };
+        assert_eq!(equal("9007199254740993", "9007199254740992.0"), Some(Ordering::Greater));
+        assert_eq!(equal("9007199254740992", "9007199254740992.0"), Some(Ordering::Equal));
+        assert_eq!(equal("-3", "-3.5"), Some(Ordering::Greater));
+        assert_eq!(equal("3.5", "3"), Some(Ordering::Greater));
+        assert_eq!(equal("1e300", "18446744073709551615"), Some(Ordering::Greater));
+        assert_eq!(equal("-0.0", "0"), Some(Ordering::Equal));
+        assert_eq!(equal("1e300", "1e300"), Some(Ordering::Equal));
+    }
+
     proptest! {
+        #[test]
+        fn equal_scalars_and_only_those_share_a_key(
+            a in prop_oneof!["[ab]?".prop_map(|t| json!(t)), (0..3i64).prop_map(|n| json!(n)), (0..3i32).prop_map(|n| json!(f64::from(n) / 2.0)), any::<bool>().prop_map(|f| json!(f)), Just(json!(null))],
+            b in prop_oneof!["[ab]?".prop_map(|t| json!(t)), (0..3i64).prop_map(|n| json!(n)), (0..3i32).prop_map(|n| json!(f64::from(n) / 2.0)), any::<bool>().prop_map(|f| json!(f)), Just(json!(null))],
+        ) {
+            prop_assert_eq!(equal(Found::Json(&a), &b), equality_key(Found::Json(&a)) == equality_key(Found::Json(&b)));
+        }
+
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,60}") {
             if let Ok(condition) = Condition::parse(&text) {

@@ -20,7 +20,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use read::{Lost, Position, Reader, Resolved, Row, Unreadable};
+pub use read::{Reader, Size};
 pub use write::{Appended, Writer};
 
 /// Files of the log, all in the state directory.

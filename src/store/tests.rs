@@ -11,6 +11,7 @@ use super::{Appended, LogPaths, Lost, Position, Reader, Row, StoreError, Writer}
 use crate::model::event::{Draft, ingest_method};
 use crate::model::frame::GapReason;
 use crate::model::id::{EventId, Seq};
+use crate::model::row::{Lost, Position, Row};
 
 struct Bench {
     _directory: tempfile::TempDir,

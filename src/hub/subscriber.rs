@@ -1,0 +1,132 @@
+//! One subscriber: a filter, a cursor and a bounded buffer.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+
+use super::lost_frame;
+use super::ring::Entry;
+use crate::model::filter::Filter;
+use crate::model::frame::{Control, Gap, GapReason};
+use crate::model::limits::OUTBOX_BYTES;
+use crate::model::row::{Position, Row};
+
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) filter: Filter,
+    /// The last row it was offered while it was behind. Once it is live the hub's tail takes over, and this is
+    /// only the place that nothing before it is delivered.
+    pub(super) cursor: Position,
+    /// Whether it has been offered every row that the hub has read.
+    pub(super) live: bool,
+    /// Whether its socket is full.
+    pub(super) blocked: bool,
+    /// Whether its last frame is in the buffer.
+    pub(super) closing: bool,
+    pub(super) heartbeat_due: Option<Instant>,
+    pub(super) outbox: Outbox,
+}
+
+impl Subscriber {
+    pub(super) fn new(filter: Filter, cursor: Position) -> Subscriber {
+        Subscriber {
+            filter,
+            cursor,
+            live: false,
+            blocked: false,
+            closing: false,
+            heartbeat_due: None,
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Where it is, given where the hub is.
+    pub(super) fn position(&self, tail: Position) -> Position {
+        if self.live && tail.seq > self.cursor.seq { tail } else { self.cursor }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.bytes < OUTBOX_BYTES && !self.closing
+    }
+
+    pub(super) fn push(&mut self, control: Control) {
+        self.outbox.push(control.encode());
+    }
+
+    /// From now on it is filled from its cursor.
+    pub(super) fn fall_behind(&mut self, last: Position) {
+        self.cursor = self.position(last);
+        self.live = false;
+    }
+
+    /// Takes a row: puts its frame into the buffer if it concerns this subscriber, and moves the cursor past it.
+    /// `from` is where the subscriber is. Returns how many frames that was.
+    pub(super) fn take(&mut self, entry: &Entry, from: Position) -> u64 {
+        let reached = entry.position(from);
+        if reached.seq <= from.seq {
+            return 0;
+        }
+        let before = self.outbox.frames.len();
+        match &entry.row {
+            Row::Event(record) if self.filter.wants(record) => self.outbox.push(entry.frame().unwrap_or_default()),
+            Row::Event(_) => {}
+            Row::Unreadable(row) => {
+                if self.filter.could_want(&row.envelope) {
+                    let gap = Gap {
+                        reason: GapReason::UnreadableRow,
+                        since: from.id,
+                        resumed_at: reached.id,
+                        missed: Some(1),
+                    };
+                    self.push(Control::Gap(gap));
+                }
+            }
+            Row::Lost(lost) => {
+                let missed = u64::try_from(lost.through.seq.0 - from.seq.0).unwrap_or(0);
+                self.push(lost_frame(from.id, lost.through, missed));
+            }
+        }
+        self.cursor = reached;
+        (self.outbox.frames.len() - before) as u64
+    }
+}
+
+/// Frames that wait for the socket, shared with everybody else who gets them.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(super) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.frames.iter().map(|frame| &**frame)
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Takes written bytes off the front.
+    pub(super) fn consume(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(frame) = self.frames.front_mut() {
+            if frame.len() > written {
+                frame.advance(written);
+                break;
+            }
+            written -= frame.len();
+            self.frames.pop_front();
+        }
+        if self.frames.is_empty() {
+            // A waiter may be blocked for days: it keeps no memory for its last burst.
+            self.frames = VecDeque::new();
+        }
+    }
+}
