@@ -1,4 +1,17 @@
-//! waitbus: the event bus of a workstation.
-pub mod hub;
+//! waitbus: the event bus of a workstation. ARCHITECTURE.md has the picture; the modules below are in reading order,
+//! and each may use only those above it that its layer allows.
+
 pub mod model;
+
+pub mod sys;
+
+pub mod config;
+pub mod hub;
+pub mod ingest;
 pub mod store;
+
+pub mod daemon;
+
+pub mod client;
+
+pub mod cmd;

@@ -23,7 +23,7 @@ pub const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
-pub const HEARTBEAT: Duration = Duration::from_secs(60);
+pub const HEARTBEAT: Duration = Duration::from_mins(1);
 
 // ---- the hub --------------------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ pub const WRITE_SLICES: usize = 64;
 /// that the bell has been rung.
 pub const MAX_RINGERS: usize = 1_024;
 /// How long a hub without subscribers stays when a service manager or a client started it.
-pub const IDLE_EXIT: Duration = Duration::from_secs(600);
+pub const IDLE_EXIT: Duration = Duration::from_mins(10);
 /// How long a stopping hub waits for its subscribers to take the `shutdown` frame.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an activated hub waits for a self-started one to hand over before it gives up with an error.
@@ -80,6 +80,9 @@ pub const MAX_SUMMARY_CHARS: usize = 300;
 /// Largest `fields` object, in bytes of JSON. Larger than a frame on purpose: such an event travels as
 /// `truncated`, and its reader fetches the rest from the log.
 pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
+/// Longest text that a webhook source puts into one field, in bytes. Names, titles and URLs are shorter; a longer
+/// one is cut, so that some twenty of them still travel in one frame. The payload keeps the whole.
+pub const MAX_FIELD_TEXT_BYTES: usize = 2_048;
 /// Largest stored payload, in bytes; GitHub caps its deliveries at 25 MB but documents 10 as the usual bound.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
 /// Longest line of `emit --batch`: the fields and the payload as JSON text, with room for escapes.
@@ -105,14 +108,15 @@ pub const PRUNE_ROWS: usize = 2_000;
 
 /// Largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// Longest `X-GitHub-Delivery`, in bytes. GitHub sends a UUID of 36; a relay may put a name in front of it.
+pub const MAX_GITHUB_DELIVERY_BYTES: usize = 128;
 /// Bytes of an oversized body that are read and thrown away, so that its sender gets to read the 413.
 pub const DRAIN_BODY_BYTES: usize = 64 * 1024 * 1024;
-/// A request's head must be whole by then.
+/// A request's head must be whole by then, counted from the connection or from the answer before: a connection that
+/// is kept open for nothing is closed then.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's body must be whole by then.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// A connection that has waited this long for its next request is closed.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// From the end of the head to the answer, everything included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 /// Connections of the listener. GitHub and a forwarder need a handful; each may hold one body in memory.

@@ -1,15 +1,13 @@
 //! The file itself: where it lives, who may read it, its tables and their version, and the settings of a connection.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::{fs, io};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::{LogPaths, StoreError};
 use crate::model::limits;
+use crate::sys::private;
 
 /// Version of the tables, in `user_version`.
 const VERSION: i64 = 1;
@@ -58,12 +56,13 @@ INSERT INTO horizon VALUES (1, 0, '00000000000000000000000000', 0);
 
 /// Opens the log for writing and makes it first where there is none.
 pub(super) fn open_or_create(paths: &LogPaths) -> Result<Connection, StoreError> {
-    prepare_directory(paths.directory())?;
+    private::directory(paths.directory())
+        .map_err(|error| StoreError::Directory { path: paths.directory().to_owned(), problem: error.to_string() })?;
     let database = paths.database();
     if !database.exists() {
         create(paths)?;
     }
-    keep_private(&database)?;
+    private::file(&database).map_err(|error| StoreError::io(&database, &error))?;
     open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
@@ -126,7 +125,7 @@ fn create(paths: &LogPaths) -> Result<(), StoreError> {
     };
     remove();
     fs::OpenOptions::new().write(true).create_new(true).open(&new).map_err(fail)?;
-    keep_private(&new)?;
+    private::file(&new).map_err(fail)?;
     let made = Connection::open(&new)
         .and_then(|connection| {
             connection.execute_batch(&format!(
@@ -144,31 +143,11 @@ fn create(paths: &LogPaths) -> Result<(), StoreError> {
     linked
 }
 
-/// Makes the state directory where it is missing and takes everybody else's rights on it away.
-pub(super) fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
-    let unusable = |problem: String| StoreError::Directory { path: directory.to_owned(), problem };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| unusable(error.to_string()))?;
-    let metadata = fs::metadata(directory).map_err(|error| unusable(error.to_string()))?;
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(unusable(format!("it belongs to uid {}", metadata.uid())));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
-            .map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok(())
-}
-
-fn keep_private(file: &Path) -> Result<(), StoreError> {
-    let fail = |error: io::Error| StoreError::io(file, &error);
-    if fs::metadata(file).map_err(fail)?.mode() & 0o077 != 0 {
-        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).map_err(fail)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::prune::Keep;
-use super::{Appended, LogPaths, Lost, Position, Reader, Row, StoreError, Writer};
+use super::{Appended, LogPaths, Reader, StoreError, Writer};
 use crate::model::event::{Draft, ingest_method};
 use crate::model::frame::GapReason;
 use crate::model::id::{EventId, Seq};

@@ -39,12 +39,30 @@ impl Appended {
     }
 }
 
+/// The wake file, `<state>/wake`: touched after a commit, for readers that may not use sockets.
+#[derive(Debug)]
+pub struct Wake(File);
+
+impl Wake {
+    /// Opens the file, which is made where it is missing.
+    pub fn open(paths: &LogPaths) -> Result<Wake, StoreError> {
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(paths.wake());
+        options.map(Wake).map_err(|error| StoreError::io(&paths.wake(), &error))
+    }
+
+    /// Tells those readers. A failure is nobody's error: the row is committed, and the next commit tells them again.
+    pub fn touch(&self) {
+        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.0, &Timestamps { last_access: now(), last_modification: now() });
+    }
+}
+
 /// The one that writes.
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
     paths: LogPaths,
-    wake: File,
+    wake: Wake,
     ids: IdGenerator,
 }
 
@@ -52,13 +70,7 @@ impl Writer {
     /// Opens the log, which is made where it is missing.
     pub fn open(paths: &LogPaths) -> Result<Writer, StoreError> {
         let connection = schema::open_or_create(paths)?;
-        let wake = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(paths.wake())
-            .map_err(|error| StoreError::io(&paths.wake(), &error))?;
+        let wake = Wake::open(paths)?;
         Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default() })
     }
 
@@ -66,7 +78,7 @@ impl Writer {
     /// process, and the wake file has been touched.
     pub fn append(&mut self, draft: &Draft, now: SystemTime) -> Result<Appended, StoreError> {
         let outcome = insert(&self.connection, &mut self.ids, draft, now).map_err(|error| self.error(&error))?;
-        self.touch_wake();
+        self.wake.touch();
         Ok(outcome)
     }
 
@@ -82,7 +94,7 @@ impl Writer {
             Ok(outcomes)
         })();
         let outcomes = outcomes.map_err(|error| self.error(&error))?;
-        self.touch_wake();
+        self.wake.touch();
         Ok(outcomes)
     }
 
@@ -93,13 +105,6 @@ impl Writer {
             checkpoint::passive(&self.connection).map_err(|error| self.error(&error))?;
         }
         Ok(())
-    }
-
-    /// Tells readers without a socket. A failure is nobody's error: the row is committed, and the next commit
-    /// tells them again.
-    fn touch_wake(&self) {
-        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&self.wake, &Timestamps { last_access: now(), last_modification: now() });
     }
 
     pub(super) fn connection_mut(&mut self) -> &mut Connection {

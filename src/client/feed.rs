@@ -1,0 +1,194 @@
+//! A feed: subscribe once, hear everything, across every restart of the hub.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, DialError, Received};
+use super::log_alone::LogAlone;
+use super::{BusError, Item, start};
+use crate::config::directories::Directories;
+use crate::model::frame::{Subscribe, event_body};
+use crate::model::id::EventId;
+use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
+use crate::store::{LogPaths, Reader};
+use crate::sys::lock::HubLock;
+
+/// How a feed behaves when the hub is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long the hub may be away before the feed gives up.
+    pub grace: Duration,
+}
+
+/// Where a feed comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The hub's broadcast.
+    Hub,
+    /// The log, because this process may not use sockets.
+    LogAlone,
+}
+
+/// An open subscription.
+#[derive(Debug)]
+pub struct Feed {
+    directories: Directories,
+    subscribe: Subscribe,
+    options: Options,
+    path: PathBuf,
+    cursor: EventId,
+    notes: Vec<String>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Hub(Connection),
+    Log(LogAlone),
+}
+
+impl Feed {
+    /// Subscribes, starting a hub if there is none. When this returns, the subscription is acknowledged: nothing that
+    /// is committed from now on is missed.
+    pub async fn open(directories: &Directories, subscribe: Subscribe, options: Options) -> Result<Feed, BusError> {
+        let path = directories.broadcast()?;
+        let dialled = dial(directories, &path, &subscribe, START_TIMEOUT).await;
+        let (source, cursor, notes) = match dialled {
+            Ok((connection, cursor, notes)) => (Source::Hub(connection), cursor, notes),
+            Err(Failure::Denied(socket)) => {
+                let log =
+                    open_log(directories, &subscribe).map_err(|log| BusError::Denied { socket, log: Box::new(log) })?;
+                let cursor = log.cursor();
+                (Source::Log(log), cursor, Vec::new())
+            }
+            Err(Failure::Bus(error)) => return Err(error),
+        };
+        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source })
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.source {
+            Source::Hub(_) => Mode::Hub,
+            Source::Log(_) => Mode::LogAlone,
+        }
+    }
+
+    /// The point from which another feed would go on.
+    #[must_use]
+    pub fn cursor(&self) -> EventId {
+        self.cursor
+    }
+
+    /// What the hub had to say about the subscription.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The next item. Waits as long as it takes, and comes back from every end of the hub that is not final. May be
+    /// cancelled at any time without losing anything.
+    pub async fn next(&mut self) -> Result<Item, BusError> {
+        loop {
+            let received = match &mut self.source {
+                Source::Log(log) => {
+                    let item = log.next().await?;
+                    self.cursor = log.cursor();
+                    return Ok(item);
+                }
+                Source::Hub(connection) => connection.next().await,
+            };
+            match received {
+                Ok(Received::Event { id, body, whole }) => {
+                    self.cursor = id;
+                    let body = if whole { body } else { self.whole_event(id).unwrap_or(body) };
+                    return Ok(Item::Event { id, body });
+                }
+                Ok(Received::Gap(gap)) => {
+                    self.cursor = gap.resumed_at;
+                    return Ok(Item::Gap(gap));
+                }
+                Ok(Received::Cursor(cursor)) => self.cursor = cursor,
+                Ok(Received::Status(_)) => {}
+                Err(_end) => self.resume().await?,
+            }
+        }
+    }
+
+    /// Subscribes again, after what has been seen.
+    async fn resume(&mut self) -> Result<(), BusError> {
+        let subscribe = Subscribe { since: Some(self.cursor), ..self.subscribe.clone() };
+        match dial(&self.directories, &self.path, &subscribe, self.options.grace).await {
+            Ok((connection, _, _)) => {
+                self.source = Source::Hub(connection);
+                Ok(())
+            }
+            Err(Failure::Denied(socket)) => Err(BusError::Unreachable {
+                path: self.path.clone(),
+                seconds: self.options.grace.as_secs_f64(),
+                problem: socket.to_string(),
+            }),
+            Err(Failure::Bus(error)) => Err(error),
+        }
+    }
+
+    /// What a frame was too small for. If the log cannot be read, what came has to do.
+    fn whole_event(&self, id: EventId) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let reader = Reader::open(&LogPaths::new(&self.directories.state)).ok()?;
+        let (record, _) = reader.find(id).ok()??;
+        event_body(&record.event).as_object().cloned()
+    }
+}
+
+fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone, BusError> {
+    let filter = subscribe
+        .filter()
+        .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })?;
+    LogAlone::open(directories, filter, subscribe.since)
+}
+
+enum Failure {
+    /// Sockets are forbidden.
+    Denied(io::Error),
+    /// It is over.
+    Bus(BusError),
+}
+
+/// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out.
+async fn dial(
+    directories: &Directories,
+    path: &std::path::Path,
+    subscribe: &Subscribe,
+    patience: Duration,
+) -> Result<(Connection, EventId, Vec<String>), Failure> {
+    let deadline = Instant::now() + patience;
+    let mut pause = RETRY_MIN;
+    loop {
+        let problem = match Connection::dial(path, subscribe).await {
+            Ok(connected) => return Ok(connected),
+            Err(DialError::Denied(error)) => return Err(Failure::Denied(error)),
+            Err(DialError::Rejected(reason, remediation)) => {
+                return Err(Failure::Bus(BusError::Rejected { reason, remediation }));
+            }
+            Err(DialError::Nobody(error)) => match start::hub(directories).await {
+                Ok(()) => error.to_string(),
+                // Somebody else is about to serve, or was a moment ago.
+                Err(_) if is_held(directories) => error.to_string(),
+                Err(problem) => problem.to_string(),
+            },
+            Err(DialError::Lost(error)) => error.to_string(),
+        };
+        if Instant::now() + pause > deadline {
+            let seconds = patience.as_secs_f64();
+            return Err(Failure::Bus(BusError::Unreachable { path: path.to_owned(), seconds, problem }));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+fn is_held(directories: &Directories) -> bool {
+    HubLock::open(&directories.hub_lock()).and_then(|lock| lock.holder()).is_ok_and(|holder| holder.is_some())
+}

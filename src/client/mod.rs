@@ -1,0 +1,94 @@
+//! How everybody else reaches the bus: [`Feed`] to hear events, [`Publisher`] to tell them, [`status`] to ask the hub
+//! about itself.
+//!
+//! A feed is the hub's broadcast where sockets may be used, and the log alone where they may not; whoever reads it
+//! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
+
+mod connection;
+mod feed;
+mod log_alone;
+mod publish;
+mod start;
+pub mod status;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+pub use feed::{Feed, Mode, Options};
+pub use publish::Publisher;
+
+use crate::config::directories::BadDirectory;
+use crate::model::frame::{Gap, RejectReason};
+use crate::model::id::EventId;
+use crate::store::StoreError;
+
+/// What a feed brings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// An event, in full.
+    Event {
+        /// Its name, and the cursor from which to go on.
+        id: EventId,
+        /// The event as the wire has it.
+        body: Map<String, Value>,
+    },
+    /// Something that could not be delivered.
+    Gap(Gap),
+}
+
+/// The bus cannot be used. Each message says what was tried and what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] BadDirectory),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hub refused the subscription.
+    #[error("the hub refused the subscription: {remediation}")]
+    Rejected {
+        /// Its reason.
+        reason: RejectReason,
+        /// Its advice.
+        remediation: String,
+    },
+    /// The hub could not be started.
+    #[error("the hub could not be started: {problem}")]
+    Start {
+        /// What it said.
+        problem: String,
+    },
+    /// The hub was there and is not, or was never there.
+    #[error("the hub at {} could not be reached within {seconds} s: {problem}", path.display())]
+    Unreachable {
+        /// The broadcast socket.
+        path: PathBuf,
+        /// For how long that was tried.
+        seconds: f64,
+        /// The last error.
+        problem: String,
+    },
+    /// Neither the socket nor the log may be used.
+    #[error(
+        "this process may not use AF_UNIX sockets ({socket}), and the event log cannot be read either ({log}): it runs in \
+         a sandbox. Allow AF_UNIX sockets there (Claude Code: sandbox.network.allowAllUnixSockets), or let the agent \
+         wait through MCP, whose server runs outside the sandbox"
+    )]
+    Denied {
+        /// What the socket said.
+        socket: io::Error,
+        /// What the log said.
+        log: Box<BusError>,
+    },
+    /// The kernel's file notification cannot be used.
+    #[error("the state directory {} cannot be watched: {problem}", path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+}

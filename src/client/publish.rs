@@ -1,0 +1,45 @@
+//! Telling the bus something: commit, ring, done.
+
+use std::time::SystemTime;
+
+use super::BusError;
+use crate::config::directories::Directories;
+use crate::model::event::Draft;
+use crate::store::{Appended, LogPaths, Writer};
+use crate::sys::ring::Doorbell;
+
+/// A writer that rings. Keep one and use it often: the log and the doorbell stay open.
+#[derive(Debug)]
+pub struct Publisher {
+    writer: Writer,
+    doorbell: Doorbell,
+}
+
+impl Publisher {
+    /// Opens the log, which is made where it is missing. No hub is needed.
+    pub fn open(directories: &Directories) -> Result<Publisher, BusError> {
+        let writer = Writer::open(&LogPaths::new(&directories.state))?;
+        Ok(Publisher { writer, doorbell: Doorbell::at(&directories.doorbell()?) })
+    }
+
+    /// Commits an event and rings. The caller has checked the draft.
+    pub fn publish(&mut self, draft: &Draft) -> Result<Appended, BusError> {
+        let appended = self.writer.append(draft, SystemTime::now())?;
+        self.ring();
+        Ok(appended)
+    }
+
+    /// Commits events in one transaction, all or none, and rings once.
+    pub fn publish_all(&mut self, drafts: &[Draft]) -> Result<Vec<Appended>, BusError> {
+        let appended = self.writer.append_all(drafts, SystemTime::now())?;
+        self.ring();
+        Ok(appended)
+    }
+
+    fn ring(&mut self) {
+        // Nobody there, or sockets forbidden: the rows are in the log, and the wake file has been touched.
+        let _ = self.doorbell.ring();
+        // After the bell, so that nobody waits for it; the next commit tries again if it fails.
+        let _ = self.writer.checkpoint_if_due();
+    }
+}

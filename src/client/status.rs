@@ -1,0 +1,54 @@
+//! Asking a hub about itself, without starting one.
+
+use std::time::Duration;
+
+use super::connection::{Connection, DialError, Received};
+use crate::config::directories::{BadDirectory, Directories};
+use crate::model::frame::{HubStatus, Subscribe};
+use crate::sys::lock::HubLock;
+
+/// How long a hub that runs may take to answer; its loop never works longer than milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known about the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HubState {
+    /// Nobody has the lock.
+    NotRunning,
+    /// It answered.
+    Running(HubStatus),
+    /// Somebody has the lock and does not answer, or may not be asked.
+    Silent {
+        /// The process that has the lock.
+        pid: Option<u32>,
+        /// Why there is no answer.
+        problem: String,
+    },
+}
+
+/// Asks. A socket that a service manager holds for a hub that does not run is not touched, because that would start
+/// it.
+pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
+    let held = HubLock::open(&directories.hub_lock()).and_then(|lock| lock.holder());
+    let Ok(Some(pid)) = held else { return Ok(HubState::NotRunning) };
+    let path = directories.broadcast()?;
+    // A filter that no event passes: this subscriber wants nothing but the status.
+    let nothing = vec![vec!["event_id=null".to_owned()]];
+    let subscribe = Subscribe { status: true, heartbeat: false, alternatives: nothing, ..Subscribe::default() };
+    let asked = async {
+        let (mut connection, _, _) = Connection::dial(&path, &subscribe).await.map_err(|error| match error {
+            DialError::Nobody(error) | DialError::Denied(error) | DialError::Lost(error) => error.to_string(),
+            DialError::Rejected(_, remediation) => remediation,
+        })?;
+        loop {
+            if let Received::Status(status) = connection.next().await.map_err(|error| error.to_string())? {
+                return Ok(status);
+            }
+        }
+    };
+    let late = || Err(format!("it did not answer within {} s", PATIENCE.as_secs()));
+    Ok(match tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| late()) {
+        Ok(status) => HubState::Running(status),
+        Err(problem) => HubState::Silent { pid: Some(pid), problem },
+    })
+}

@@ -1,0 +1,52 @@
+//! The conditions that every verb which reads events takes.
+
+use clap::Args;
+
+use super::exit::Failure;
+use crate::model::frame::Subscribe;
+
+/// Which events.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Conditions {
+    /// Events of this source; several are alternatives
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Vec<String>,
+
+    /// Events of this type, such as `workflow_run`; several are alternatives
+    #[arg(long = "type", value_name = "NAME")]
+    pub(super) event_type: Vec<String>,
+
+    /// Events of this repository, `owner/repo` or `owner/*`; several are alternatives
+    #[arg(long, value_name = "OWNER/REPO")]
+    pub(super) repo: Vec<String>,
+
+    /// A field's value: `key=value`, `key!=value`, `key>=N`, `key~REGEX` or `key*=GLOB`. All must hold; several `=` on
+    /// one key are alternatives. A value that is JSON has that type: `exit_code=0`, `name="0"`
+    #[arg(long = "match", value_name = "KEY=VALUE")]
+    pub(super) matching: Vec<String>,
+}
+
+impl Conditions {
+    /// Whether nothing was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.event_type.is_empty() && self.repo.is_empty() && self.matching.is_empty()
+    }
+
+    /// The subscription that asks for them, checked here so that a mistake is told before anything is started.
+    pub(super) fn subscribe(&self) -> Result<Subscribe, Failure> {
+        let mut all = self.matching.clone();
+        for source in &self.source {
+            // Quoted, because a source may be called `true` or `12`.
+            all.push(format!("source={}", serde_json::Value::String(source.clone())));
+        }
+        let subscribe = Subscribe {
+            filters: if self.repo.is_empty() { vec!["*".to_owned()] } else { self.repo.clone() },
+            event_types: self.event_type.clone(),
+            alternatives: if all.is_empty() { Vec::new() } else { vec![all] },
+            heartbeat: false,
+            ..Subscribe::default()
+        };
+        subscribe.filter().map_err(Failure::usage)?;
+        Ok(subscribe)
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line: one file per verb, the only printing, the only exit codes.
+//!
+//! A verb turns what was typed into what was meant, calls the layer that does it, and ends in an [`Exit`]. Errors
+//! become text and a code here and nowhere else.
+
+mod conditions;
+mod demo;
+mod emit;
+mod exit;
+mod mark;
+mod output;
+mod replay;
+mod serve;
+mod status;
+mod tail;
+mod time;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+use crate::config::directories::Directories;
+use crate::sys::activation::Passed;
+
+/// The event bus of a workstation: wait for CI runs, tests, containers, files and agents instead of polling.
+#[derive(Debug, Parser)]
+#[command(name = "waitbus", version, max_term_width = 100, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Wait(wait::Arguments),
+    Emit(emit::Arguments),
+    Tail(tail::Arguments),
+    Replay(replay::Arguments),
+    Mark(mark::Arguments),
+    Status(status::Arguments),
+    Serve(serve::ServeArguments),
+    Hub(serve::HubArguments),
+    Listen(serve::ListenArguments),
+    Demo(demo::Arguments),
+}
+
+/// Runs the program: the arguments of the process, its environment, its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let verb = match Cli::try_parse() {
+        Ok(cli) => cli.verb,
+        Err(message) => {
+            // Help goes to standard output and ends well; anything else is a usage error.
+            let _ = message.print();
+            return if message.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    match run(verb) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::say(&format!("waitbus: {failure}"));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<Exit, Failure> {
+    let directories = Directories::from_environment().map_err(Failure::usage)?;
+    match verb {
+        Verb::Serve(arguments) => serve::serve(arguments, directories, passed()?),
+        Verb::Hub(arguments) => serve::hub(arguments, directories, passed()?),
+        Verb::Listen(arguments) => serve::listen(arguments, directories, passed()?),
+        Verb::Replay(arguments) => replay::run(&arguments, &directories),
+        Verb::Mark(arguments) => mark::run(&arguments, &directories),
+        Verb::Emit(arguments) => emit::run(arguments, &directories),
+        Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
+        Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
+        Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
+        Verb::Demo(arguments) => block_on(demo::run(arguments)),
+    }
+}
+
+fn passed() -> Result<Passed, Failure> {
+    Passed::take().map_err(Failure::bus)
+}
+
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::bus(format!("the system refuses an event loop: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // A thread that still waits for a hub to start must not keep us.
+    runtime.shutdown_background();
+    outcome
+}

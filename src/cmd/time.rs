@@ -1,0 +1,102 @@
+//! Durations and points in time as people type them.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::client::BusError;
+use crate::config::directories::Directories;
+use crate::model::id::EventId;
+use crate::store::{LogPaths, Reader, StoreError};
+
+/// Longest duration that makes sense here, in seconds; a longer one is a typing error, and sums would overflow.
+const LONGEST: u64 = 100 * 366 * 24 * 3_600;
+
+/// `500ms`, `30s`, `10m`, `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is not a duration: write 500ms, 30s, 10m or 1h30m");
+    // A bare number has no unit, and guessing one would make a wait a thousand times too long or too short.
+    let parsed: SignedDuration = text.parse().map_err(|_| bad())?;
+    let parsed = Duration::try_from(parsed).map_err(|_| bad())?;
+    if parsed.as_secs() > LONGEST { Err(format!("{text:?} is too long")) } else { Ok(parsed) }
+}
+
+/// A point from which to read: a cursor, or a time before now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// After this event.
+    Cursor(EventId),
+    /// From this time on.
+    Time(SystemTime),
+    /// From this long ago on.
+    Ago(Duration),
+}
+
+/// `10m` (ago), an RFC 3339 time, seconds or nanoseconds since the epoch, or a cursor.
+pub(super) fn when(text: &str) -> Result<When, String> {
+    if let Ok(cursor) = text.parse() {
+        return Ok(When::Cursor(cursor));
+    }
+    if let Ok(number) = text.parse::<u64>() {
+        /// Numbers from here on are nanoseconds: as seconds this is the year 33,658.
+        const NANOSECONDS: u64 = 1_000_000_000_000;
+        let since = if number < NANOSECONDS { Duration::from_secs(number) } else { Duration::from_nanos(number) };
+        return Ok(When::Time(SystemTime::UNIX_EPOCH + since));
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        let since = u64::try_from(time.as_millisecond()).map_err(|_| format!("{text:?} is before 1970"))?;
+        return Ok(When::Time(SystemTime::UNIX_EPOCH + Duration::from_millis(since)));
+    }
+    duration(text).map(When::Ago).map_err(|_| {
+        format!("{text:?} is no point in time: write 10m (ago), 2026-01-31T12:00:00Z, epoch seconds, or a cursor")
+    })
+}
+
+/// A cursor as `waitbus mark` prints it.
+pub(super) fn cursor(text: &str) -> Result<EventId, String> {
+    text.parse().map_err(|error| format!("{error}; `waitbus mark` prints one"))
+}
+
+impl When {
+    /// The cursor of this point in the log. A time needs the log; where there is none, nothing has happened yet.
+    pub(super) fn resolve(self, directories: &Directories) -> Result<EventId, BusError> {
+        let time = match self {
+            When::Cursor(cursor) => return Ok(cursor),
+            When::Time(time) => time,
+            When::Ago(ago) => SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+        };
+        match Reader::open(&LogPaths::new(&directories.state)) {
+            Ok(reader) => Ok(reader.before(time)?.id),
+            Err(StoreError::Missing(_)) => Ok(EventId::ZERO),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let milliseconds = |text: &str| duration(text).map(|duration| duration.as_millis());
+        assert_eq!(milliseconds("500ms"), Ok(500));
+        assert_eq!(milliseconds("30s"), Ok(30_000));
+        assert_eq!(milliseconds("1h30m"), Ok(5_400_000));
+        assert_eq!(milliseconds("0s"), Ok(0));
+        for bad in ["", "5", "-5s", "soon", "1 fortnight", "99999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_point_in_time_has_four_spellings() {
+        let at = |seconds| When::Time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(when("1970-01-01T00:01:00Z"), Ok(at(60)));
+        assert_eq!(when("1700000000"), Ok(at(1_700_000_000)));
+        assert_eq!(when("1700000000000000000"), Ok(at(1_700_000_000)));
+        assert_eq!(when("10m"), Ok(When::Ago(Duration::from_secs(600))));
+        assert_eq!(when(&"0".repeat(26)), Ok(When::Cursor(EventId::ZERO)));
+        assert!(when("yesterday").unwrap_err().contains("10m"));
+    }
+}

@@ -1,0 +1,43 @@
+//! The environment variables that mean something to waitbus. An empty one counts as unset.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+/// Directory of the sockets.
+pub const RUNTIME_DIR: &str = "WAITBUS_RUNTIME_DIR";
+/// Directory of the log.
+pub const STATE_DIR: &str = "WAITBUS_STATE_DIR";
+/// Directory of the configuration.
+pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
+/// Address of the webhook listener.
+pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
+/// Level of the daemons' log: `error`, `warn`, `info`, `debug` or `trace`.
+pub const LOG: &str = "WAITBUS_LOG";
+
+/// The value of a variable, if it has one.
+#[must_use]
+pub fn get(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The value of a variable as text; one that is no UTF-8 is as good as none.
+#[must_use]
+pub fn get_text(name: &str) -> Option<String> {
+    get(name)?.into_string().ok()
+}
+
+/// The program that runs, to start another of its kind. One that has been replaced on disk while it ran is found where
+/// its successor lies.
+pub fn program() -> io::Result<PathBuf> {
+    let path = env::current_exe()?;
+    let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|path| path.exists()).unwrap_or(path))
+}
+
+/// Where temporary files go.
+#[must_use]
+pub fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}

@@ -1,0 +1,5 @@
+//! Where things are and what was configured: the only `std::env` and the only path literals of the program.
+
+pub mod directories;
+pub mod environment;
+pub mod secret;

@@ -1,0 +1,271 @@
+//! From nothing to ready, and from ready to gone: the order in which a service takes its lock, its sockets and its
+//! log, tells that it is ready, runs, and leaves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use super::bind::{self, BindError};
+use super::hub::{Ended, HubError, Service};
+use super::ringer::Ringer;
+use super::signals::{Asked, Signals};
+use super::webhook::{self, ListenError, Listener};
+use super::{connection, doorbell};
+use crate::config::directories::{BadDirectory, Directories};
+use crate::model::limits;
+use crate::store::LogPaths;
+use crate::sys::activation::Passed;
+use crate::sys::bell::{Bell, bell};
+use crate::sys::lock::{HubLock, LockError};
+use crate::sys::manager;
+
+/// What to run, and with what.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where everything is.
+    pub directories: Directories,
+    /// The sockets of a service manager.
+    pub passed: Passed,
+    /// Whether to be the hub.
+    pub hub: bool,
+    /// Whether to be the webhook listener, and where if no socket was passed.
+    pub webhook: Option<SocketAddr>,
+    /// How long to stay without subscribers.
+    pub idle_exit: Option<Duration>,
+}
+
+/// Where a service that is ready can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The broadcast socket.
+    pub broadcast: Option<PathBuf>,
+    /// The doorbell.
+    pub doorbell: Option<PathBuf>,
+    /// The webhook listener.
+    pub webhook: Option<SocketAddr>,
+}
+
+/// A service could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another hub serves this runtime directory.
+    #[error("a hub is already running for {} (process {})", runtime.display(), pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()))]
+    AlreadyRunning {
+        /// The runtime directory.
+        runtime: PathBuf,
+        /// The process, if the kernel can tell.
+        pid: Option<u32>,
+    },
+    /// The lock file cannot be used.
+    #[error("the hub's lock {} cannot be taken: {source}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LockError,
+    },
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] BadDirectory),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The hub failed.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The listener failed.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refuses something that every process may have.
+    #[error("the system refused: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs what is planned until it is asked to stop. `on_ready` is called once everything accepts connections.
+pub fn run(plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, DaemonError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(boot(plan, on_ready));
+    manager::stopping(match &ended {
+        Ok(Ended::Idle) => "Nobody is here; the next connection starts it again",
+        Ok(_) => "Stopping",
+        Err(_) => "Failed",
+    });
+    ended
+}
+
+async fn boot(mut plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, DaemonError> {
+    let mut signals = Signals::listen()?;
+    let mut ready = Ready::default();
+    let hub = if plan.hub { Some(HubRole::take(&mut plan, &mut ready)?) } else { None };
+    let ringer = Ringer::new(hub.as_ref().map(|hub| hub.bell.clone()), &plan.directories.doorbell()?);
+    let listener = match plan.webhook {
+        Some(address) => Some(ListenerRole::take(&mut plan, address, ringer.clone(), &mut ready)?),
+        None => None,
+    };
+    manager::ready("Ready");
+    on_ready(&ready);
+    info!(broadcast = ?ready.broadcast, webhook = ?ready.webhook, "ready");
+
+    let (stop, _) = watch::channel(());
+    let mut listening = listener.map(|listener| listener.start(&stop)).transpose()?;
+    let mut ended = match hub {
+        Some(hub) => hub.run(&mut signals, listening.as_mut()).await?,
+        None => Ended::HandedOver,
+    };
+    if ended == Ended::HandedOver
+        && let Some(listening) = &mut listening
+    {
+        if plan.hub {
+            ringer.hub_has_left();
+            warn!("another hub has taken over; this process goes on as the webhook listener");
+        }
+        ended = listening.until_stopped(&mut signals).await?;
+    }
+    let _ = stop.send(());
+    match listening {
+        Some(listening) => listening.finish().await.map(|()| ended),
+        None => Ok(ended),
+    }
+}
+
+/// The hub's part: lock, sockets, log.
+struct HubRole {
+    _lock: HubLock,
+    service: Service,
+    bell: Bell,
+    heard: crate::sys::bell::BellReceiver,
+    broadcast: UnixListener,
+    doorbell: UnixListener,
+}
+
+impl HubRole {
+    fn take(plan: &mut Plan, ready: &mut Ready) -> Result<HubRole, DaemonError> {
+        let directories = &plan.directories;
+        directories.prepare_runtime()?;
+        let activated = plan.passed.broadcast.is_some();
+        let lock = take_lock(directories, activated)?;
+        let (broadcast_path, doorbell_path) = (directories.broadcast()?, directories.doorbell()?);
+        let broadcast = plan.passed.broadcast.take().map_or_else(|| bind::unix(&broadcast_path), Ok)?;
+        let doorbell = plan.passed.doorbell.take().map_or_else(|| bind::unix(&doorbell_path), Ok)?;
+        (ready.broadcast, ready.doorbell) = (Some(broadcast_path), Some(doorbell_path));
+        let (bell, heard) = bell()?;
+        Ok(HubRole {
+            _lock: lock,
+            service: Service::open(&LogPaths::new(&directories.state), activated, plan.idle_exit)?,
+            bell,
+            heard,
+            broadcast: UnixListener::from_std(broadcast)?,
+            doorbell: UnixListener::from_std(doorbell)?,
+        })
+    }
+
+    async fn run(self, signals: &mut Signals, listening: Option<&mut Listening>) -> Result<Ended, DaemonError> {
+        let places = limits::MAX_SUBSCRIBERS
+            .min(crate::sys::limits::raise_open_files().saturating_sub(limits::RESERVED_DESCRIPTORS));
+        let subscribers = tokio::spawn(connection::serve(self.broadcast, places, self.service.facts()));
+        let ringers = tokio::spawn(doorbell::serve(self.doorbell, self.bell));
+        let broken =
+            |task: Result<io::Error, tokio::task::JoinError>| HubError::Io(task.unwrap_or_else(io::Error::other));
+        let listener_fails = async {
+            match listening {
+                Some(listening) => listening.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
+            error = listener_fails => Err(error),
+            task = subscribers => Err(broken(task).into()),
+            task = ringers => Err(broken(task).into()),
+        };
+        outcome
+    }
+}
+
+/// Takes the lock. A hub that a service manager has activated takes over from whoever has it; one that was started
+/// by hand or by a client does not.
+fn take_lock(directories: &Directories, activated: bool) -> Result<HubLock, DaemonError> {
+    let path = directories.hub_lock();
+    let failed = |source: LockError| DaemonError::Lock { path: path.clone(), source };
+    let lock = HubLock::open(&path).map_err(|error| failed(error.into()))?;
+    if activated {
+        lock.take_over(limits::HANDOVER_TIMEOUT).map_err(failed)?;
+    } else if !lock.try_take().map_err(|error| failed(error.into()))? {
+        let pid = lock.holder().map_err(|error| failed(error.into()))?;
+        return Err(DaemonError::AlreadyRunning { runtime: directories.runtime.clone(), pid });
+    }
+    Ok(lock)
+}
+
+/// The listener's part: socket, log, secret.
+struct ListenerRole {
+    socket: std::net::TcpListener,
+    listener: Listener,
+}
+
+impl ListenerRole {
+    fn take(
+        plan: &mut Plan,
+        address: SocketAddr,
+        ringer: Ringer,
+        ready: &mut Ready,
+    ) -> Result<ListenerRole, DaemonError> {
+        let socket = plan.passed.webhook.take().map_or_else(|| bind::loopback(address), Ok)?;
+        ready.webhook = Some(bind::check_loopback(&socket)?);
+        Ok(ListenerRole { socket, listener: Listener::open(&plan.directories, ringer)? })
+    }
+
+    /// Starts the listener on a thread of its own: what it waits for, the disk above all, delays no subscriber.
+    fn start(self, stop: &watch::Sender<()>) -> Result<Listening, DaemonError> {
+        let stopped = stop.subscribe();
+        let (over, ended) = oneshot::channel();
+        thread::Builder::new().name("webhook".into()).spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            let outcome = runtime
+                .and_then(|runtime| runtime.block_on(webhook::serve(self.listener, self.socket, stopped)))
+                .map_err(ListenError::Io);
+            // Whoever does not wait any more need not know.
+            let _ = over.send(outcome);
+        })?;
+        Ok(Listening { ended })
+    }
+}
+
+/// A listener that runs.
+struct Listening {
+    ended: oneshot::Receiver<Result<(), ListenError>>,
+}
+
+impl Listening {
+    /// Returns if it fails.
+    async fn failed(&mut self) -> DaemonError {
+        match (&mut self.ended).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) | Err(_) => io::Error::other("the webhook listener ended by itself").into(),
+        }
+    }
+
+    async fn until_stopped(&mut self, signals: &mut Signals) -> Result<Ended, DaemonError> {
+        loop {
+            tokio::select! {
+                asked = signals.next() => if asked == Asked::Stop { return Ok(Ended::Stopped) },
+                error = self.failed() => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until it has answered what was under way.
+    async fn finish(self) -> Result<(), DaemonError> {
+        match self.ended.await {
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+}

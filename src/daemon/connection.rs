@@ -1,0 +1,170 @@
+//! One subscriber's connection, from accept to hang-up, as facts for the hub.
+//!
+//! The peer's uid is the kernel's word and is looked at before a byte is read or written. A connection then has to
+//! send its subscribe frame in time; afterwards all that is read from it is whether it is still there.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{ACCEPT_BACK_OFF, AcceptError, accept_error};
+use crate::hub::SubscriberId;
+use crate::model::codec;
+use crate::model::filter::Filter;
+use crate::model::frame::{Control, RejectReason, Rejection, Subscribe};
+use crate::model::limits::SUBSCRIBE_TIMEOUT;
+
+/// What a connection tells the hub.
+#[derive(Debug)]
+pub enum Fact {
+    /// It wants to subscribe. The answer is its name; none means that the hub stops.
+    Subscribe {
+        /// What it asked for.
+        subscribe: Subscribe,
+        /// The same, compiled.
+        filter: Filter,
+        /// Where to write to.
+        stream: Arc<UnixStream>,
+        /// Where the name goes.
+        answer: oneshot::Sender<SubscriberId>,
+    },
+    /// It is gone.
+    Gone(SubscriberId),
+    /// Its socket was full and has room again.
+    Writable(SubscriberId),
+}
+
+/// Serves the broadcast socket until it breaks.
+pub async fn serve(listener: UnixListener, places: usize, facts: mpsc::UnboundedSender<Fact>) -> io::Error {
+    let uid = rustix::process::geteuid().as_raw();
+    let places = Arc::new(Semaphore::new(places));
+    loop {
+        let stream = match listener.accept().await.map_err(accept_error) {
+            Ok((stream, _)) => stream,
+            Err(AcceptError::Retry) => continue,
+            Err(AcceptError::BackOff) => {
+                warn!("the broadcast socket cannot take connections: descriptors have run out");
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                continue;
+            }
+            Err(AcceptError::Fatal(error)) => return error,
+        };
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == uid => {}
+            Ok(peer) => {
+                warn!(uid = peer.uid(), "a connection of another user was closed");
+                continue;
+            }
+            Err(error) => {
+                warn!(%error, "a connection was closed, because its user is unknown");
+                continue;
+            }
+        }
+        let place = Arc::clone(&places).try_acquire_owned();
+        let facts = facts.clone();
+        tokio::spawn(async move {
+            let Ok(_place) = place else {
+                let sentence = "the hub has as many subscribers as it can serve: end some of them";
+                return reject(&stream, &Rejection::new(RejectReason::TooManySubscribers, sentence)).await;
+            };
+            run(stream, facts).await;
+        });
+    }
+}
+
+async fn run(mut stream: UnixStream, facts: mpsc::UnboundedSender<Fact>) {
+    let late = || {
+        let seconds = SUBSCRIBE_TIMEOUT.as_secs();
+        Err(Rejection::new(RejectReason::Timeout, format!("no whole subscribe frame came within {seconds} s")))
+    };
+    let frame = match timeout(SUBSCRIBE_TIMEOUT, read_frame(&mut stream)).await.unwrap_or_else(|_| late()) {
+        Ok(Some(frame)) => frame,
+        // It went without having asked for anything.
+        Ok(None) => return,
+        Err(rejection) => return reject(&stream, &rejection).await,
+    };
+    let compiled = Subscribe::parse(&frame).and_then(|subscribe| Ok((subscribe.filter()?, subscribe)));
+    drop(frame);
+    let (filter, subscribe) = match compiled {
+        Ok(compiled) => compiled,
+        Err(rejection) => return reject(&stream, &rejection).await,
+    };
+    let stream = Arc::new(stream);
+    let (answer, answered) = oneshot::channel();
+    let fact = Fact::Subscribe { subscribe, filter, stream: Arc::clone(&stream), answer };
+    if facts.send(fact).is_err() {
+        return;
+    }
+    let Ok(id) = answered.await else { return };
+    hung_up(&stream).await;
+    // A hub that is gone need not be told.
+    let _ = facts.send(Fact::Gone(id));
+}
+
+/// Reads the first frame, or `None` if the client hangs up before it has sent anything.
+async fn read_frame(stream: &mut UnixStream) -> Result<Option<Bytes>, Rejection> {
+    let bad = |problem: String| Rejection::new(RejectReason::BadFrame, problem);
+    let mut buffer = BytesMut::new();
+    loop {
+        if let Some(frame) = codec::next_frame(&mut buffer).map_err(|error| bad(error.to_string()))? {
+            return Ok(Some(frame));
+        }
+        match stream.read_buf(&mut buffer).await {
+            Ok(0) if buffer.is_empty() => return Ok(None),
+            Ok(0) => return Err(bad("the connection ended within the subscribe frame".into())),
+            Ok(_) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+/// Says why, and closes. A client that does not read it learns nothing, and holds nothing up.
+async fn reject(stream: &UnixStream, rejection: &Rejection) {
+    let frame = Control::from(rejection).encode();
+    // A new socket's buffer has room for one frame.
+    if stream.writable().await.is_ok() {
+        let _ = stream.try_write(&frame);
+    }
+}
+
+/// Returns when the client has hung up. What it still sends is read and thrown away. One that has only closed its
+/// sending side, as a shell's pipe does, still listens.
+async fn hung_up(stream: &UnixStream) {
+    let mut ignored = [0; 256];
+    loop {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        match stream.try_read(&mut ignored) {
+            Ok(0) => return gone_for_good(stream).await,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Waits for the other half to be closed. The end of a half-closed connection shows as an event on a socket that is
+/// otherwise ready all the time, so it is watched on a descriptor of its own, whose readiness can be put aside.
+async fn gone_for_good(stream: &UnixStream) {
+    use std::os::fd::AsFd;
+    let watch = || -> io::Result<UnixStream> {
+        let own = stream.as_fd().try_clone_to_owned()?;
+        UnixStream::from_std(own.into())
+    };
+    let Ok(watch) = watch() else { return };
+    loop {
+        match watch.ready(Interest::WRITABLE).await {
+            Ok(ready) if !ready.is_write_closed() => {
+                let _ = watch.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The broadcast service: the loop that carries rows from the log to the hub and bytes from the hub to the sockets.
+//!
+//! It sleeps until the bell rings, a connection has something to say, or a deadline that the hub itself set is
+//! reached; with nothing to do it makes no system call. One pass reads one page and then writes, so that a long
+//! replay delays nobody by more than a page.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, mpsc as thread_mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use super::connection::Fact;
+use super::signals::{Asked, Signals};
+use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
+use crate::model::event::ingest_method;
+use crate::model::frame::Subscribe;
+use crate::model::limits::{DRAIN_TIMEOUT, PAGE_ROWS, WRITE_SLICES};
+use crate::model::row::Row;
+use crate::store::checkpoint::Checkpointer;
+use crate::store::{LogPaths, Reader, StoreError, Wake};
+use crate::sys::bell::BellReceiver;
+
+/// Why the service has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// Another hub has taken over.
+    HandedOver,
+    /// Nobody was there for the agreed time.
+    Idle,
+}
+
+/// The service could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A socket or the bell is broken.
+    #[error("the hub's sockets failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What the service was started with.
+#[derive(Debug)]
+pub struct Service {
+    hub: Hub,
+    reader: Reader,
+    wake: Wake,
+    checkpoints: thread_mpsc::SyncSender<()>,
+    rows_since_checkpoint: usize,
+    streams: HashMap<SubscriberId, Arc<UnixStream>>,
+    facts: mpsc::UnboundedReceiver<Fact>,
+    sender: mpsc::UnboundedSender<Fact>,
+}
+
+impl Service {
+    /// Opens the log. What connections send to the returned sender is heard once [`Service::run`] runs.
+    pub fn open(paths: &LogPaths, activated: bool, idle_exit: Option<Duration>) -> Result<Service, HubError> {
+        let reader = Reader::open_or_create(paths)?;
+        let tail = reader.newest()?;
+        let identity = Identity { pid: std::process::id(), activated, started: Instant::now(), idle_exit };
+        let (sender, facts) = mpsc::unbounded_channel();
+        Ok(Service {
+            hub: Hub::new(identity, tail),
+            reader,
+            wake: Wake::open(paths)?,
+            checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
+            rows_since_checkpoint: 0,
+            streams: HashMap::new(),
+            facts,
+            sender,
+        })
+    }
+
+    /// Where connections say what they have to say.
+    #[must_use]
+    pub fn facts(&self) -> mpsc::UnboundedSender<Fact> {
+        self.sender.clone()
+    }
+
+    /// Serves until a signal, the idle deadline or an error ends it; subscribers are told.
+    pub async fn run(mut self, bell: &BellReceiver, signals: &mut Signals) -> Result<Ended, HubError> {
+        let outcome = self.serve(bell, signals).await;
+        let (reason, retry) = match &outcome {
+            Ok(Ended::Stopped) => ("stopping", true),
+            Ok(Ended::HandedOver) => ("handover", true),
+            Ok(Ended::Idle) => ("idle", true),
+            Err(_) => ("error", true),
+        };
+        self.hub.shut_down(reason, retry);
+        self.drain().await;
+        outcome
+    }
+
+    async fn serve(&mut self, bell: &BellReceiver, signals: &mut Signals) -> Result<Ended, HubError> {
+        loop {
+            let busy = self.pass()?;
+            let deadline = self.hub.deadline().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                biased;
+                asked = signals.next() => return Ok(match asked {
+                    Asked::Stop => Ended::Stopped,
+                    Asked::HandOver => Ended::HandedOver,
+                }),
+                Some(fact) = self.facts.recv() => {
+                    self.learn(fact)?;
+                    while let Ok(fact) = self.facts.try_recv() {
+                        self.learn(fact)?;
+                    }
+                }
+                rung = bell.rung() => {
+                    rung?;
+                    self.hub.rang();
+                }
+                () = tokio::task::yield_now(), if busy => {}
+                () = until(deadline), if deadline.is_some() => {
+                    let now = Instant::now();
+                    if self.hub.is_idle(now) {
+                        return Ok(Ended::Idle);
+                    }
+                    self.hub.tick(now, SystemTime::now());
+                }
+            }
+        }
+    }
+
+    /// Reads one page, if one is needed, and writes what can be written. Returns whether there is more to do.
+    fn pass(&mut self) -> Result<bool, HubError> {
+        let read = self.hub.next_read();
+        if let Some(read) = &read {
+            self.read_page(read)?;
+        }
+        while let Some(id) = self.hub.next_write() {
+            self.write(id);
+        }
+        Ok(read.is_some())
+    }
+
+    fn read_page(&mut self, read: &Read) -> Result<(), HubError> {
+        let Service { hub, reader, .. } = self;
+        let mut rows = 0;
+        let mut foreign = false;
+        let exhausted = reader.scan(read.after, read.limit, read.with_payload, &mut |row| {
+            rows += 1;
+            if read.reader.is_none() {
+                foreign |= is_foreign(&row);
+                announce(&row);
+            }
+            hub.offer(read, row)
+        })?;
+        hub.read_done(read, exhausted);
+        if foreign {
+            // Its writer may not have told the readers that have no socket.
+            self.wake.touch();
+        }
+        if read.reader.is_none() {
+            self.rows_since_checkpoint += rows;
+            if self.rows_since_checkpoint >= PAGE_ROWS / 4 {
+                self.rows_since_checkpoint = 0;
+                // A full channel means that the thread is about to look anyway.
+                let _ = self.checkpoints.try_send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, fact: Fact) -> Result<(), HubError> {
+        match fact {
+            Fact::Subscribe { subscribe, filter, stream, answer } => {
+                let Subscribe { since, heartbeat, status, .. } = subscribe;
+                let since = since.map(|cursor| self.reader.resolve(cursor).map(|found| (cursor, found))).transpose()?;
+                let newest = self.reader.newest()?;
+                let subscription = Subscription { filter, since, newest, heartbeat, status };
+                let id = self.hub.subscribe(subscription, Instant::now());
+                self.streams.insert(id, stream);
+                if answer.send(id).is_err() {
+                    self.forget(id);
+                }
+            }
+            Fact::Gone(id) => self.forget(id),
+            Fact::Writable(id) => self.hub.writable(id),
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, id: SubscriberId) {
+        self.streams.remove(&id);
+        self.hub.disconnected(id, Instant::now());
+    }
+
+    fn write(&mut self, id: SubscriberId) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        let mut used = 0;
+        for (slot, bytes) in slices.iter_mut().zip(self.hub.outbox(id)) {
+            *slot = IoSlice::new(bytes);
+            used += 1;
+        }
+        match stream.try_write_vectored(&slices[..used]) {
+            Ok(bytes) => {
+                if self.hub.wrote(id, bytes) {
+                    self.forget(id);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.hub.blocked(id);
+                let (stream, sender) = (Arc::clone(stream), self.sender.clone());
+                tokio::spawn(async move {
+                    // An error shows at the next write.
+                    let _ = stream.writable().await;
+                    let _ = sender.send(Fact::Writable(id));
+                });
+            }
+            Err(error) => {
+                debug!(%error, "a subscriber is gone");
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Writes the last frames, as long as subscribers take them.
+    async fn drain(&mut self) {
+        let all = async {
+            while !self.streams.is_empty() {
+                while let Some(id) = self.hub.next_write() {
+                    self.write(id);
+                }
+                if self.streams.is_empty() {
+                    return;
+                }
+                match self.facts.recv().await {
+                    // Whoever comes now finds a closed door, and knocks again.
+                    None | Some(Fact::Subscribe { .. }) => {}
+                    Some(Fact::Gone(id)) => self.forget(id),
+                    Some(Fact::Writable(id)) => self.hub.writable(id),
+                }
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
+            info!(subscribers = self.streams.len(), "some subscribers did not read their last frame");
+        }
+    }
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_foreign(row: &Row) -> bool {
+    match row {
+        Row::Event(record) => !ingest_method::is_ours(&record.event.ingest_method),
+        Row::Unreadable(_) => true,
+        Row::Lost(_) => false,
+    }
+}
+
+fn announce(row: &Row) {
+    match row {
+        Row::Event(_) => {}
+        Row::Unreadable(row) => error!(seq = row.seq.0, problem = %row.problem, "a row of the log cannot be read"),
+        Row::Lost(lost) => warn!(rows = lost.missed, "rows were pruned before they were read"),
+    }
+}
+
+/// A thread that checkpoints when it is told that rows have come. It ends when the service does.
+fn checkpoint_thread(checkpointer: Checkpointer) -> io::Result<thread_mpsc::SyncSender<()>> {
+    let (due, wait) = thread_mpsc::sync_channel(1);
+    thread::Builder::new().name("checkpoint".into()).spawn(move || {
+        while wait.recv().is_ok() {
+            if let Err(error) = checkpointer.run_if_due() {
+                warn!(%error, "the write-ahead log could not be checkpointed");
+            }
+        }
+    })?;
+    Ok(due)
+}

@@ -1,0 +1,223 @@
+//! One request to one answer. Whatever comes, the answer is JSON that says what is wrong and what to do, and nothing is
+//! stored before the signature has been verified.
+
+use std::convert::Infallible;
+use std::sync::PoisonError;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use super::Listener;
+use super::body::{self, BadBody};
+use crate::ingest::github::{self, Accepted, Delivery};
+use crate::ingest::signature;
+use crate::model::limits::REQUEST_TIMEOUT;
+use crate::store::{Appended, StoreError};
+
+/// The answer to half a head, as it goes over the wire: the HTTP library has given up on the connection by then.
+pub(super) const HEAD_TOO_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: \
+    close\r\ncontent-length: 74\r\n\r\n{\"error\":\"the request's head was not complete in time\",\"reason\":\"timeout\"}";
+
+/// An answer before it is a response: status, what is counted, and the JSON object.
+struct Answer {
+    status: StatusCode,
+    outcome: &'static str,
+    body: Value,
+}
+
+impl Answer {
+    fn ok(outcome: &'static str, body: Value) -> Answer {
+        Answer { status: StatusCode::OK, outcome, body }
+    }
+
+    fn error(status: StatusCode, reason: &'static str, problem: impl std::fmt::Display) -> Answer {
+        Answer { status, outcome: reason, body: json!({"error": problem.to_string(), "reason": reason}) }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        respond(self.status, "application/json", self.body.to_string())
+    }
+}
+
+impl From<BadBody> for Answer {
+    fn from(bad: BadBody) -> Answer {
+        match bad {
+            BadBody::TooLarge => Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", bad),
+            BadBody::TooLate => Answer::error(StatusCode::REQUEST_TIMEOUT, "timeout", bad),
+            BadBody::Broken => Answer::error(StatusCode::BAD_REQUEST, "broken_body", bad),
+        }
+    }
+}
+
+impl From<&StoreError> for Answer {
+    fn from(failure: &StoreError) -> Answer {
+        let (status, reason) = match failure {
+            StoreError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "log_busy"),
+            StoreError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "log_full"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "log_failed"),
+        };
+        Answer::error(status, reason, failure)
+    }
+}
+
+impl Listener {
+    /// Answers one request, in any case and in time.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        let response = match (&*path, &method) {
+            ("/webhook", &Method::POST) => {
+                let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.deliver(request)).await.unwrap_or_else(|_| {
+                    let problem = format!("the request was not finished within {} s", REQUEST_TIMEOUT.as_secs());
+                    Answer::error(StatusCode::REQUEST_TIMEOUT, "timeout", problem)
+                });
+                self.metrics.count(answer.outcome);
+                answer.into_response()
+            }
+            ("/healthz", &(Method::GET | Method::HEAD)) => self.health().into_response(),
+            ("/metrics", &(Method::GET | Method::HEAD)) => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                respond(StatusCode::OK, kind, self.metrics.text())
+            }
+            _ => self.refuse(&path, request).await,
+        };
+        Ok(response)
+    }
+
+    /// A path or a method that is not served. What comes with it is read first, so that the answer is.
+    async fn refuse(&self, path: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let allowed = match path {
+            "/webhook" => Some("POST"),
+            "/healthz" | "/metrics" => Some("GET, HEAD"),
+            _ => None,
+        };
+        let answer = match (body::read(request).await, allowed) {
+            (Err(bad @ (BadBody::TooLarge | BadBody::TooLate)), _) => bad.into(),
+            (_, Some(methods)) => {
+                let problem = format!("this path takes {methods}");
+                Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", problem)
+            }
+            (_, None) => {
+                let problem = "there is nothing here; deliveries go to /webhook";
+                Answer::error(StatusCode::NOT_FOUND, "not_found", problem)
+            }
+        };
+        self.metrics.count(answer.outcome);
+        let mut response = answer.into_response();
+        if let Some(methods) = allowed {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        response
+    }
+
+    fn health(&self) -> Answer {
+        let status = match self.secret() {
+            Ok(Some(_)) => "ok",
+            Ok(None) | Err(_) => "no_secret",
+        };
+        Answer::ok("health", json!({"status": status, "version": env!("CARGO_PKG_VERSION")}))
+    }
+
+    async fn deliver(&self, request: Request<Incoming>) -> Answer {
+        match body::read(request).await {
+            Ok((headers, body)) => match self.verify(&headers, &body) {
+                Ok(()) => self.accept(&headers, &body).await,
+                Err(answer) => answer,
+            },
+            Err(bad) => bad.into(),
+        }
+    }
+
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Answer> {
+        let unavailable = |problem: String| Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_secret", problem);
+        let secret = match self.secret() {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(unavailable(self.secret_remedy())),
+            Err(error) => return Err(unavailable(error.to_string())),
+        };
+        let header = headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);
+        signature::verify(secret.expose(), header, body).map_err(|unsigned| {
+            warn!(reason = unsigned.reason(), "a delivery was refused");
+            Answer::error(StatusCode::UNAUTHORIZED, unsigned.reason(), unsigned)
+        })
+    }
+
+    async fn accept(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let delivery = Delivery {
+            event: text(HeaderName::from_static("x-github-event")).unwrap_or_default(),
+            id: text(HeaderName::from_static("x-github-delivery")).unwrap_or_default(),
+            content_type: headers.contains_key(CONTENT_TYPE).then(|| text(CONTENT_TYPE).unwrap_or_default()),
+            body,
+        };
+        match github::accept(&delivery) {
+            Ok(Accepted::Event(draft)) => self.store(&draft).await,
+            Ok(Accepted::Ping) => Answer::ok("ping", json!({"status": "pong"})),
+            Err(reject) => {
+                warn!(reason = reject.reason(), "a delivery was refused");
+                let status = match reject {
+                    github::Reject::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                    github::Reject::BadContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                Answer::error(status, reject.reason(), reject)
+            }
+        }
+    }
+
+    /// Commit, ring, make it durable, answer: a waiter is awake before the disk is done, and the sender is told only
+    /// when nothing can be lost any more. A duplicate waits for the disk as well, because the first of the two may
+    /// still be on its way there.
+    async fn store(&self, draft: &crate::model::event::Draft) -> Answer {
+        let appended = {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.append(draft, SystemTime::now())
+        };
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(failure) => {
+                error!(%failure, "a delivery could not be stored");
+                return (&failure).into();
+            }
+        };
+        if let Appended::Stored { .. } = appended {
+            self.ringer.ring();
+        }
+        if let Err(failure) = self.syncer.sync().await {
+            error!(%failure, "a delivery is committed, but not known to be on stable storage");
+            let problem = format!("the event log could not be synced: {failure}");
+            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "sync_failed", problem);
+        }
+        let (outcome, event_id) = match appended {
+            Appended::Stored { id, .. } => ("stored", id),
+            Appended::Duplicate { id } => ("duplicate", id),
+        };
+        info!(%event_id, event_type = %draft.event_type, outcome, "delivery");
+        Answer::ok(outcome, json!({"status": outcome, "event_id": event_id}))
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_half_a_head_announces_its_own_length() {
+        let (head, body) = HEAD_TOO_LATE.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        serde_json::from_str::<Value>(body).unwrap();
+    }
+}
