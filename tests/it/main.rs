@@ -1,6 +1,9 @@
 //! The one integration binary: the built program, real sockets, real processes, a real log. Every test is named after
 //! the property that it proves.
 
+#![allow(unreachable_pub, missing_docs, reason = "nobody imports a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
+
 mod harness;
 
 mod waiting;
