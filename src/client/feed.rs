@@ -45,7 +45,7 @@ pub struct Feed {
 #[derive(Debug)]
 enum Source {
     Hub(Connection),
-    Log(LogAlone),
+    Log(Box<LogAlone>),
 }
 
 impl Feed {
@@ -60,7 +60,7 @@ impl Feed {
                 let log =
                     open_log(directories, &subscribe).map_err(|log| BusError::Denied { socket, log: Box::new(log) })?;
                 let cursor = log.cursor();
-                (Source::Log(log), cursor, Vec::new())
+                (Source::Log(Box::new(log)), cursor, Vec::new())
             }
             Err(Failure::Bus(error)) => return Err(error),
         };

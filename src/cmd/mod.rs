@@ -70,9 +70,9 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<Exit, Failure> {
     let directories = Directories::from_environment().map_err(Failure::usage)?;
     match verb {
-        Verb::Serve(arguments) => serve::serve(arguments, directories, passed()?),
-        Verb::Hub(arguments) => serve::hub(arguments, directories, passed()?),
-        Verb::Listen(arguments) => serve::listen(arguments, directories, passed()?),
+        Verb::Serve(arguments) => serve::serve(&arguments, directories, passed()?),
+        Verb::Hub(arguments) => serve::hub(&arguments, directories, passed()?),
+        Verb::Listen(arguments) => serve::listen(&arguments, directories, passed()?),
         Verb::Replay(arguments) => replay::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),

@@ -1,5 +1,6 @@
 //! `waitbus serve`, `hub` and `listen`: the services, together or one by one.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(super) struct ListenArguments {
 /// Where the listener listens.
 #[derive(Debug, Args)]
 struct Address {
-    /// Loopback address of the webhook listener; also $WAITBUS_WEBHOOK_ADDR [default: 127.0.0.1:9000]
+    /// Loopback address of the webhook listener; also `$WAITBUS_WEBHOOK_ADDR` [default: 127.0.0.1:9000]
     #[arg(long, value_name = "IP:PORT")]
     addr: Option<SocketAddr>,
 }
@@ -69,14 +70,14 @@ impl Address {
     }
 }
 
-pub(super) fn serve(arguments: ServeArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
+pub(super) fn serve(arguments: &ServeArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
     let webhook = Some(arguments.address.get()?);
     // A person started it, so it stays, unless a service manager did.
     let idle_exit = passed.broadcast.is_some().then_some(IDLE_EXIT);
     start(Plan { directories, passed, hub: true, webhook, idle_exit }, false)
 }
 
-pub(super) fn hub(arguments: HubArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
+pub(super) fn hub(arguments: &HubArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
     if arguments.detach {
         detach::from_terminal();
     }
@@ -84,7 +85,7 @@ pub(super) fn hub(arguments: HubArguments, directories: Directories, passed: Pas
     start(Plan { directories, passed, hub: true, webhook: None, idle_exit }, arguments.detach)
 }
 
-pub(super) fn listen(arguments: ListenArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
+pub(super) fn listen(arguments: &ListenArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
     let webhook = Some(arguments.address.get()?);
     start(Plan { directories, passed, hub: false, webhook, idle_exit: None }, false)
 }
@@ -110,11 +111,12 @@ fn ready_line(ready: &Ready) -> String {
     let mut line = "ready".to_owned();
     for (name, path) in [("broadcast", &ready.broadcast), ("doorbell", &ready.doorbell)] {
         if let Some(path) = path {
-            line += &format!(" {name}={}", path.display());
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {name}={}", path.display());
         }
     }
     if let Some(address) = ready.webhook {
-        line += &format!(" webhook={address}");
+        let _ = write!(line, " webhook={address}");
     }
     line
 }

@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(when("1970-01-01T00:01:00Z"), Ok(at(60)));
         assert_eq!(when("1700000000"), Ok(at(1_700_000_000)));
         assert_eq!(when("1700000000000000000"), Ok(at(1_700_000_000)));
-        assert_eq!(when("10m"), Ok(When::Ago(Duration::from_secs(600))));
+        assert_eq!(when("10m"), Ok(When::Ago(Duration::from_mins(10))));
         assert_eq!(when(&"0".repeat(26)), Ok(When::Cursor(EventId::ZERO)));
         assert!(when("yesterday").unwrap_err().contains("10m"));
     }

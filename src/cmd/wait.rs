@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::conditions::Conditions;
 use super::exit::{Exit, Failure};
-use super::output::{self, Closed};
+use super::output;
 use super::time::{self, When};
 use crate::client::{Feed, Item, Mode, Options};
 use crate::config::directories::Directories;
@@ -172,10 +172,8 @@ async fn matched(arguments: &Arguments, directories: &Directories) -> Result<Exi
             Item::Gap(gap) => arguments.patience.gap(&gap)?,
             Item::Event { id, body } => {
                 missing -= 1;
-                if output::line(&output::event(id, body, arguments.json)) == Err(Closed) {
-                    // Nobody reads what matched, but somebody may read that it did.
-                    continue;
-                }
+                // If nobody reads what matched, somebody may still read that it did.
+                let _ = output::line(&output::event(id, body, arguments.json));
             }
         }
     }

@@ -165,7 +165,7 @@ mod tests {
         ) {
             let mut index = Index::default();
             let filters: Vec<_> = filters.into_iter().map(|(alternatives, event_types)| {
-                Subscribe { alternatives, event_types, ..Subscribe::default() }.filter().unwrap()
+                Subscribe { event_types, alternatives, ..Subscribe::default() }.filter().unwrap()
             }).collect();
             for (id, filter) in filters.iter().enumerate() {
                 index.insert(SubscriberId(id as u64), filter);

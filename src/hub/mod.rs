@@ -144,7 +144,7 @@ impl Hub {
 
         let described = status.then(|| self.status(now));
         let mut subscriber = Subscriber::new(filter, start);
-        subscriber.push(Control::SubscribeAck {
+        subscriber.push(&Control::SubscribeAck {
             proto: PROTO,
             caught_up_at: since.and((newest.seq > Seq::START).then_some(newest.id)),
             heartbeat_sec: if heartbeat { limits::HEARTBEAT.as_secs() } else { 0 },
@@ -153,10 +153,10 @@ impl Hub {
             notes: Vec::new(),
         });
         if let Some(status) = described {
-            subscriber.push(Control::HubStatus(status));
+            subscriber.push(&Control::HubStatus(status));
         }
         if let Some((cursor, Resolved { position, gap: Some(reason) })) = since {
-            subscriber.push(Control::Gap(Gap { reason, since: cursor, resumed_at: position.id, missed: None }));
+            subscriber.push(&Control::Gap(Gap { reason, since: cursor, resumed_at: position.id, missed: None }));
         }
         if heartbeat {
             self.schedule_heartbeat(&mut subscriber, id, now);
@@ -202,7 +202,7 @@ impl Hub {
             let Some(mut subscriber) = self.subscribers.remove(&id) else { continue };
             // Whoever has something to read knows that the hub is there.
             if subscriber.outbox.is_empty() {
-                subscriber.push(Control::DaemonHeartbeat {
+                subscriber.push(&Control::DaemonHeartbeat {
                     ts: wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
                     uptime_sec: self.uptime(now),
                     cursor: cursor.id,
@@ -220,7 +220,7 @@ impl Hub {
         for id in ids {
             let cursor = self.cursor(id).id;
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
-                subscriber.push(Control::Shutdown { reason: reason.to_owned(), retry, cursor });
+                subscriber.push(&Control::Shutdown { reason: reason.to_owned(), retry, cursor });
                 subscriber.closing = true;
                 if !subscriber.blocked {
                     self.sendable.push_back(id);
@@ -235,7 +235,7 @@ impl Hub {
 
     /// The rows that are needed next, if any are.
     pub fn next_read(&mut self) -> Option<Read> {
-        if self.rung && !(self.tail_was_read && !self.hungry.is_empty()) {
+        if self.rung && (self.hungry.is_empty() || !self.tail_was_read) {
             self.tail_was_read = true;
             let with_payload = self.payload_readers > 0;
             let after = self.ring.tail().seq;

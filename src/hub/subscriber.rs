@@ -50,7 +50,7 @@ impl Subscriber {
         self.outbox.bytes < OUTBOX_BYTES && !self.closing
     }
 
-    pub(super) fn push(&mut self, control: Control) {
+    pub(super) fn push(&mut self, control: &Control) {
         self.outbox.push(control.encode());
     }
 
@@ -79,12 +79,12 @@ impl Subscriber {
                         resumed_at: reached.id,
                         missed: Some(1),
                     };
-                    self.push(Control::Gap(gap));
+                    self.push(&Control::Gap(gap));
                 }
             }
             Row::Lost(lost) => {
                 let missed = u64::try_from(lost.through.seq.0 - from.seq.0).unwrap_or(0);
-                self.push(lost_frame(from.id, lost.through, missed));
+                self.push(&lost_frame(from.id, lost.through, missed));
             }
         }
         self.cursor = reached;

@@ -60,7 +60,7 @@ mod tests {
             let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
             assert_eq!(next_frame(&mut buffer), Err(BadLength(length)));
         }
-        let mut largest = BytesMut::from(&framed(&[b'x'; MAX_FRAME_BYTES])[..]);
+        let mut largest = BytesMut::from(&framed(&vec![b'x'; MAX_FRAME_BYTES])[..]);
         assert_eq!(next_frame(&mut largest).unwrap().unwrap().len(), MAX_FRAME_BYTES);
     }
 

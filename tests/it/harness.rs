@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// How long anything may take before the test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The secret of every test bus.
 pub const SECRET: &[u8] = b"a secret for tests";
@@ -91,8 +91,8 @@ impl Bus {
     /// Emits `range` as one batch, with one ring: events of `source` with the field `n`.
     #[track_caller]
     pub fn emit_batch(&self, source: &str, range: std::ops::Range<u64>) {
-        let lines: String =
-            range.map(|n| format!("{}\n", json!({"source": source, "type": "finished", "fields": {"n": n}}))).collect();
+        let event = |n| json!({"source": source, "type": "finished", "fields": {"n": n}}).to_string();
+        let lines = range.map(event).collect::<Vec<_>>().join("\n");
         let mut child = self.command(&["emit", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
@@ -225,7 +225,7 @@ impl Process {
             match self.err.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => before += &(line + "\n"),
-                Err(_) => panic!("it never said {text:?}; it said:\n{before}"),
+                Err(error) => panic!("{error}: it never said {text:?}; it said:\n{before}"),
             }
         }
     }
@@ -389,7 +389,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text.extend([name, ": ", value, "\r\n"]);
     }
     [text.as_bytes(), b"\r\n", body].concat()
 }

@@ -28,7 +28,7 @@ impl Metrics {
         self.requests.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// All of it in the OpenMetrics text format.
+    /// All of it in the `OpenMetrics` text format.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

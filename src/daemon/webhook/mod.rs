@@ -98,11 +98,15 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
     let places = Arc::new(Semaphore::new(limits::MAX_HTTP_CONNECTIONS));
     let mut stopping = stop.clone();
     loop {
+        let next = async {
+            // With all places taken, further connections wait in the backlog.
+            let place = Arc::clone(&places).acquire_owned().await;
+            (socket.accept().await, place)
+        };
         let accepted = tokio::select! {
             biased;
             _ = stopping.changed() => break,
-            // Further connections wait in the backlog.
-            place = Arc::clone(&places).acquire_owned() => (socket.accept().await, place),
+            accepted = next => accepted,
         };
         match accepted {
             (Ok((stream, _)), Ok(place)) => {
