@@ -98,27 +98,28 @@ async fn show() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends deliveries when they are due, and measures from then, also those that had to wait for one before them.
+/// Sends deliveries at a steady pace, one after the other, and measures each from its first byte.
 async fn measure(bus: &Bus, mut sender: Sender) -> Result<(Latencies, Latencies), Failure> {
     let mut feed = Feed::open(&bus.directories, Subscribe::default(), Options { grace: GRACE }).await?;
     let (mut delivered, mut answered) = (Latencies::default(), Latencies::default());
     let mut clock = interval(Duration::from_secs(1) / PER_SECOND);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 1..=DELIVERIES {
-        let due = clock.tick().await.into_std();
+        clock.tick().await;
+        let sent = Instant::now();
         let name = format!("demo-{number}");
         let received = async {
             loop {
                 if let Item::Event { body, .. } = feed.next().await?
                     && body.get("delivery_id").and_then(Value::as_str) == Some(&name)
                 {
-                    return Ok::<_, Failure>(due.elapsed());
+                    return Ok::<_, Failure>(sent.elapsed());
                 }
             }
         };
         let posted = async {
             sender.deliver(&name).await?;
-            Ok::<_, Failure>(due.elapsed())
+            Ok::<_, Failure>(sent.elapsed())
         };
         let (received, posted) = tokio::try_join!(received, posted)?;
         delivered.0.push(received);

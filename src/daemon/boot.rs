@@ -137,7 +137,7 @@ async fn boot(mut plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, Da
 
 /// The hub's part: lock, sockets, log.
 struct HubRole {
-    _lock: HubLock,
+    lock: HubLock,
     service: Service,
     bell: Bell,
     heard: crate::sys::bell::BellReceiver,
@@ -157,7 +157,7 @@ impl HubRole {
         (ready.broadcast, ready.doorbell) = (Some(broadcast_path), Some(doorbell_path));
         let (bell, heard) = bell()?;
         Ok(HubRole {
-            _lock: lock,
+            lock,
             service: Service::open(&LogPaths::new(&directories.state), activated, plan.idle_exit)?,
             bell,
             heard,
@@ -169,8 +169,8 @@ impl HubRole {
     async fn run(self, signals: &mut Signals, listening: Option<&mut Listening>) -> Result<Ended, DaemonError> {
         let places = limits::MAX_SUBSCRIBERS
             .min(crate::sys::limits::raise_open_files().saturating_sub(limits::RESERVED_DESCRIPTORS));
-        let subscribers = tokio::spawn(connection::serve(self.broadcast, places, self.service.facts()));
-        let ringers = tokio::spawn(doorbell::serve(self.doorbell, self.bell));
+        let mut subscribers = tokio::spawn(connection::serve(self.broadcast, places, self.service.facts()));
+        let mut ringers = tokio::spawn(doorbell::serve(self.doorbell, self.bell));
         let broken =
             |task: Result<io::Error, tokio::task::JoinError>| HubError::Io(task.unwrap_or_else(io::Error::other));
         let listener_fails = async {
@@ -182,9 +182,15 @@ impl HubRole {
         let outcome = tokio::select! {
             ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
             error = listener_fails => Err(error),
-            task = subscribers => Err(broken(task).into()),
-            task = ringers => Err(broken(task).into()),
+            task = &mut subscribers => return Err(broken(task).into()),
+            task = &mut ringers => return Err(broken(task).into()),
         };
+        // The sockets are closed before the lock is given up: whoever takes it next must find nobody listening.
+        for task in [subscribers, ringers] {
+            task.abort();
+            let _ = task.await;
+        }
+        drop(self.lock);
         outcome
     }
 }

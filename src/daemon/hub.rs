@@ -133,14 +133,14 @@ impl Service {
 
     /// Reads one page, if one is needed, and writes what can be written. Returns whether there is more to do.
     fn pass(&mut self) -> Result<bool, HubError> {
-        let read = self.hub.next_read();
-        if let Some(read) = &read {
-            self.read_page(read)?;
+        if let Some(read) = self.hub.next_read() {
+            self.read_page(&read)?;
         }
         while let Some(id) = self.hub.next_write() {
             self.write(id);
         }
-        Ok(read.is_some())
+        // Also when nothing was read: what has just been written may have made room for more.
+        Ok(self.hub.wants_rows())
     }
 
     fn read_page(&mut self, read: &Read) -> Result<(), HubError> {

@@ -254,6 +254,12 @@ impl Hub {
         self.rung.then(|| self.next_read()).flatten()
     }
 
+    /// Whether [`Hub::next_read`] may have something to ask for.
+    #[must_use]
+    pub fn wants_rows(&self) -> bool {
+        self.rung || !self.hungry.is_empty()
+    }
+
     /// One row of a read, in order. Breaks when its reader can take no more.
     pub fn offer(&mut self, read: &Read, row: Row) -> ControlFlow<()> {
         match read.reader {

@@ -18,6 +18,9 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, Signal, fcntl_getl
 /// What asks a hub to hand over its role.
 const HAND_OVER: Signal = Signal::USR1;
 
+/// Lowest number of the lock's descriptor: above those of the sockets, below every usual limit.
+const HIGH: i32 = 200;
+
 /// The lock file, held or not.
 #[derive(Debug)]
 pub struct HubLock(File);
@@ -37,7 +40,9 @@ impl HubLock {
     /// Opens the file, which is made where it is missing.
     pub fn open(path: &Path) -> io::Result<HubLock> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Ok(HubLock(file))
+        // A process that dies closes its descriptors in ascending order. The lock has to go last: whoever takes it
+        // next must not find the dead hub's sockets still listening.
+        Ok(HubLock(File::from(rustix::io::fcntl_dupfd_cloexec(&file, HIGH)?)))
     }
 
     /// Takes the lock if nobody has it.

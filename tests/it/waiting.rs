@@ -1,8 +1,15 @@
-//! `wait` and `tail` as a person at two terminals meets them.
+//! `wait`, `tail`, `replay`, `mark` and `emit` as a person at two terminals meets them, with every way to end.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Bus, deliver, payload};
+use crate::harness::{Bus, Process, deliver, payload, program, skip};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
 
 #[test]
 fn a_signed_webhook_wakes_the_wait_of_the_first_example() {
@@ -27,4 +34,197 @@ fn the_first_wait_starts_a_hub_that_outlives_it() {
     assert_eq!(wait.code(), 0);
     assert!(bus.ok(&["status"]).starts_with("hub: running"), "{}", bus.ok(&["status"]));
     assert_eq!(bus.ok(&["mark"]), id);
+}
+
+#[test]
+fn a_hub_that_a_wait_started_holds_none_of_its_descriptors() {
+    // A hub that keeps the pipe of `waitbus wait | cat` open keeps `cat` from ending.
+    let bus = Bus::new();
+    let script = format!("{} wait --source x --timeout 10ms 9>&1 | cat", program());
+    let mut shell = Command::new("sh");
+    let waits = bus.command(&[]);
+    shell
+        .args(["-c", &script])
+        .envs(waits.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::null());
+    assert!(shell.output().unwrap().status.success(), "the pipe has ended");
+    assert!(bus.ok(&["status"]).starts_with("hub: running"));
+}
+
+#[test]
+fn many_first_waits_at_once_share_one_hub() {
+    let bus = Bus::new();
+    let mut waits: Vec<_> =
+        (0..8).map(|_| Process::start(bus.command(&["wait", "-v", "--source", "deploy"]))).collect();
+    for wait in &mut waits {
+        wait.attached();
+    }
+    bus.emit("deploy", 1);
+    for wait in &mut waits {
+        assert_eq!(wait.code(), 0);
+    }
+}
+
+#[test]
+fn nothing_that_was_committed_after_a_mark_is_missed() {
+    let bus = Bus::new();
+    assert_eq!(bus.ok(&["mark"]), "0".repeat(26), "nothing has ever happened");
+    let first = bus.ok(&["mark"]);
+    bus.emit("deploy", 1);
+    let second = bus.ok(&["mark"]);
+    bus.emit("deploy", 2);
+    let wait = |after: &str| bus.ok(&["wait", "--source", "deploy", "--after", after, "--json"]);
+    let n = |line: &str| serde_json::from_str::<Value>(line).unwrap()["fields"]["n"].clone();
+    assert_eq!(n(&wait(&first)), 1);
+    assert_eq!(n(&wait(&second)), 2);
+    assert_eq!(n(&bus.ok(&["wait", "--match", "n=2", "--since", "10m", "--json"])), 2);
+    assert_eq!(bus.run(&["wait", "--source", "deploy", "--timeout", "100ms"]).status.code(), Some(124), "from now on");
+}
+
+#[test]
+fn each_way_to_end_has_its_code() {
+    let bus = Bus::new();
+    let code = |arguments: &[&str]| bus.run(arguments).status.code().unwrap();
+    assert_eq!(code(&["wait", "--source", "x", "--timeout", "1ms"]), 124);
+    for usage in [
+        &["wait"][..],
+        &["wait", "--source", "x", "--timeout", "5"],
+        &["wait", "--match", "conclusion"],
+        &["wait", "--repo", "nonsense"],
+        &["wait", "--source", "x", "--after", "yesterday"],
+        &["wait", "--source", "x", "--count", "0"],
+        &["wait", "--sourec", "x"],
+        &["emit", "--source", "x"],
+        &["emit", "--source", "a b", "--type", "t"],
+        &["emit", "--source", "a", "--type", "t", "--field", "nonsense"],
+        &["emit", "--source", "a", "--type", "t", "--payload", "@/does/not/exist"],
+        &["nonsense"],
+        &[],
+    ] {
+        let output = bus.run(usage);
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{usage:?}: words on standard error");
+    }
+    for signal in ["INT", "TERM"] {
+        let mut wait = bus.wait(&["--source", "x"]);
+        wait.signal(signal);
+        assert_eq!(wait.code(), if signal == "INT" { 130 } else { 143 });
+    }
+    for help in [&["--help"][..], &["wait", "--help"], &["emit", "--help"], &["--version"]] {
+        assert_eq!(code(help), 0, "{help:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let bus = Bus::new();
+    std::fs::write(bus.state(), "in the way").unwrap();
+    let output = bus.run(&["emit", "--source", "a", "--type", "b"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains(&*bus.state().to_string_lossy()), "{}", stderr(&output));
+    let output = bus.command(&["mark"]).env("WAITBUS_STATE_DIR", "relative").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("WAITBUS_STATE_DIR"), "{}", stderr(&output));
+    let long = format!("/tmp/{}", "x".repeat(100));
+    let output = bus.command(&["wait", "--source", "x"]).env("WAITBUS_RUNTIME_DIR", long).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("107"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_log_of_a_later_version_is_refused_by_everybody_and_left_alone() {
+    let bus = Bus::new();
+    bus.emit("deploy", 1);
+    rusqlite::Connection::open(bus.database()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    for verb in
+        [&["emit", "--source", "a", "--type", "b"][..], &["wait", "--source", "a"], &["mark"], &["hub"], &["replay"]]
+    {
+        let output = bus.run(verb);
+        assert_eq!(output.status.code(), Some(3), "{verb:?}");
+        assert!(stderr(&output).contains("format 99"), "{verb:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_with_a_name_and_nothing_is_half_stored() {
+    let bus = Bus::new();
+    std::fs::create_dir(bus.state()).unwrap();
+    std::fs::set_permissions(bus.state(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mount = format!("mount -t tmpfs -o size=160k,mode=0700 none {} && exec \"$@\"", bus.state().display());
+    let inside = |script: &str| {
+        let mut command = bus.command(&[]);
+        let variables: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+        command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &mount, "sh", "sh", "-c", script]).env_clear().envs(variables);
+        command.output().unwrap()
+    };
+    if !inside("true").status.success() {
+        return skip(
+            "a_full_disk_is_an_error_with_a_name_and_nothing_is_half_stored",
+            "no file system may be mounted here",
+        );
+    }
+    let emit = format!("{} emit --source a --type b --payload @$HOME/large", program());
+    std::fs::write(bus.state().parent().unwrap().join("large"), vec![b'x'; 20_000]).unwrap();
+    let output = inside(&format!(
+        "i=0; while [ $i -lt 20 ]; do {emit} || break; i=$((i+1)); done; {} replay | wc -l",
+        program()
+    ));
+    assert!(stderr(&output).contains("no space is left for the event log"), "{}", stderr(&output));
+    let lines: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
+    assert_eq!(lines.last().unwrap().trim().parse(), Ok(lines.len() - 1), "every id that was printed, and no more");
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_error() {
+    let bus = Bus::new();
+    bus.emit_batch("load", 0..5_000);
+    let script = format!("set -o pipefail; {} replay | head -1", program());
+    let mut shell = Command::new("bash");
+    let command = bus.command(&[]);
+    shell.args(["-c", &script]).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"load finished\n"[..]), "{}", stderr(&output));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn text_from_outside_reaches_the_terminal_without_control_characters() {
+    let bus = Bus::new();
+    bus.emit("deploy", 1);
+    let evil =
+        "(source, event_type, summary) VALUES ('x', 'y', 'red ' || char(27) || '[31m' || char(8238, 7, 10) || 'end')";
+    rusqlite::Connection::open(bus.database()).unwrap().execute_batch(&format!("INSERT INTO events {evil}")).unwrap();
+    assert_eq!(bus.ok(&["replay"]), "deploy finished\nred [31m end");
+}
+
+#[test]
+fn what_a_batch_says_is_stored_whole_or_not_at_all() {
+    let bus = Bus::new();
+    let batch = |text: &str| {
+        let mut child = bus
+            .command(&["emit", "--batch", "--json"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let good =
+        "{\"source\":\"a\",\"type\":\"b\",\"id\":\"k\"}\n{\"source\":\"a\",\"type\":\"b\",\"status\":\"done\"}\n";
+    assert_eq!(batch(&format!("{good}nonsense\n")).status.code(), Some(2));
+    assert_eq!(bus.ok(&["replay"]), "");
+    assert!(batch(good).status.success());
+    let again = batch(good);
+    let duplicates: Vec<Value> = std::str::from_utf8(&again.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["duplicate"].clone())
+        .collect();
+    assert_eq!(duplicates, [true, false]);
+    assert_eq!(bus.ok(&["replay"]), "a b\na b: done\na b: done");
 }
