@@ -140,7 +140,8 @@ impl Service {
         while let Some(id) = self.hub.next_write() {
             self.write(id);
         }
-        Ok(read.is_some())
+        // What was written may have made room for somebody who is behind.
+        Ok(read.is_some() || self.hub.wants_rows())
     }
 
     fn read_page(&mut self, read: &Read) -> Result<(), HubError> {

@@ -233,6 +233,12 @@ impl Hub {
 
     // ---- rows ----
 
+    /// Whether [`Hub::next_read`] has to be asked again before anything else happens.
+    #[must_use]
+    pub fn wants_rows(&self) -> bool {
+        self.rung || !self.hungry.is_empty()
+    }
+
     /// The rows that are needed next, if any are.
     pub fn next_read(&mut self) -> Option<Read> {
         if self.rung && (self.hungry.is_empty() || !self.tail_was_read) {
