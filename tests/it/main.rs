@@ -6,5 +6,6 @@
 
 mod harness;
 
+mod tidy;
 mod waiting;
 mod wire;
