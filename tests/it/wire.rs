@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -437,6 +438,28 @@ fn the_fields_come_last_so_that_keys_can_be_found_as_text() {
     let (own, fields) = std::str::from_utf8(&body).unwrap().split_once("\"fields\":").unwrap();
     assert!(own.contains("\"summary\":\"a b\"") && own.contains("\"event_id\":"), "{own}");
     assert!(fields.ends_with("}}") && fields.contains("\"summary\":\"not this\""), "{fields}");
+}
+
+#[test]
+fn one_ring_is_enough_for_many_rows_and_a_kept_connection_rings_again() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut subscriber = bus.subscribe(&json!({"match": "source=backup"}));
+    let log = rusqlite::Connection::open(bus.database()).unwrap();
+    log.execute_batch("PRAGMA wal_autocheckpoint=0").unwrap();
+    let insert = |n: u64| {
+        let sql = "INSERT INTO events (source, event_type, fields) VALUES ('backup', 'x', json_object('n', ?1))";
+        log.execute(sql, [n]).unwrap();
+    };
+    let mut bell = UnixStream::connect(bus.doorbell()).unwrap();
+    for round in 0..3 {
+        let numbers: Vec<u64> = (round * 300..(round + 1) * 300).collect();
+        for &n in &numbers {
+            insert(n);
+        }
+        bell.write_all(&[7]).unwrap();
+        assert_eq!(subscriber.numbers(300), numbers);
+    }
 }
 
 // ---- control frames -------------------------------------------------------------------------------------------
