@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use super::{BusError, Item};
 use crate::config::directories::Directories;
+use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
-use crate::model::frame::{Gap, GapReason, event_body};
+use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
 use crate::model::limits::PAGE_ROWS;
 use crate::model::row::{Position, Row};

@@ -74,8 +74,8 @@ pub enum BusError {
     /// Neither the socket nor the log may be used.
     #[error(
         "this process may not use AF_UNIX sockets ({socket}), and the event log cannot be read either ({log}): it runs in \
-         a sandbox. Allow AF_UNIX sockets there (Claude Code: sandbox.network.allowAllUnixSockets), or let the agent \
-         wait through MCP, whose server runs outside the sandbox"
+         a sandbox. Allow AF_UNIX sockets there (Claude Code: sandbox.network.allowAllUnixSockets), let it read the \
+         state directory, or wait outside of it"
     )]
     Denied {
         /// What the socket said.

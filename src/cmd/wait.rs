@@ -69,9 +69,9 @@ impl Start {
 /// What to put up with.
 #[derive(Debug, Args)]
 pub(super) struct Patience {
-    /// How long the hub may be away
-    #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "10s")]
-    grace: Duration,
+    /// How long the hub may be away [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    grace: Option<Duration>,
 
     /// Go on when events are missing, instead of ending with exit code 3
     #[arg(long)]
@@ -95,7 +95,7 @@ impl Patience {
         since: Option<EventId>,
     ) -> Result<Feed, Failure> {
         let subscribe = crate::model::frame::Subscribe { since, ..conditions.subscribe()? };
-        let feed = Feed::open(directories, subscribe, Options { grace: self.grace }).await?;
+        let feed = Feed::open(directories, subscribe, Options { grace: self.grace.unwrap_or(GRACE) }).await?;
         if !self.quiet {
             if feed.mode() == Mode::LogAlone {
                 output::say("waitbus: AF_UNIX sockets are forbidden here; reading the event log directly");
@@ -128,12 +128,6 @@ impl Patience {
             return Ok(());
         }
         Err(Failure::bus(format!("{sentence}, so the answer is unknown (--allow-gap goes on)")))
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { grace: GRACE, allow_gap: false, verbose: false, quiet: false }
     }
 }
 

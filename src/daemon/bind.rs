@@ -17,7 +17,7 @@ use crate::sys::private;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody listens there.
-    #[error("somebody already listens on {}: if that is systemd, use `systemctl --user start waitbus.service`", .0.display())]
+    #[error("somebody already listens on {}: if that is a service manager, let it start the service", .0.display())]
     Taken(PathBuf),
     /// The path is something else than a socket.
     #[error("{} is in the way and is no socket: move it away", .0.display())]

@@ -12,6 +12,8 @@
 //! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_write`] → [`Hub::outbox`] →
 //! [`Hub::wrote`] or [`Hub::blocked`] (bytes); [`Hub::deadline`] (when to call `tick`).
 
+mod asked;
+mod facts;
 mod index;
 mod ring;
 mod subscriber;
@@ -19,63 +21,19 @@ mod subscriber;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::model::filter::Filter;
-use crate::model::frame::{Control, Gap, GapReason, HubStatus, PROTO};
+pub use facts::{Identity, Read, SubscriberId, Subscription};
+
+use crate::model::frame::{Control, Gap, GapReason, PROTO};
 use crate::model::id::{EventId, Seq};
 use crate::model::limits;
 use crate::model::row::{Position, Resolved, Row};
 use index::Index;
 use ring::{Entry, Ring};
 use subscriber::Subscriber;
-
-/// Name of a subscriber within one hub; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriberId(u64);
-
-/// What a new subscriber asks for, compiled and resolved.
-#[derive(Debug)]
-pub struct Subscription {
-    /// What it wants.
-    pub filter: Filter,
-    /// The cursor that it sent, and where that points.
-    pub since: Option<(EventId, Resolved)>,
-    /// The newest row of the log at this moment.
-    pub newest: Position,
-    /// Whether it wants heartbeats.
-    pub heartbeat: bool,
-    /// Whether it wants to know about the hub.
-    pub status: bool,
-}
-
-/// Rows that the hub wants to be offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// For whom: a subscriber that is behind, or `None` for the end of the log.
-    pub reader: Option<SubscriberId>,
-    /// Rows strictly after this one.
-    pub after: Seq,
-    /// At most so many.
-    pub limit: usize,
-    /// Whether their payloads are needed.
-    pub with_payload: bool,
-}
-
-/// What the hub needs to know about the process that it runs in.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// The process id, for the status.
-    pub pid: u32,
-    /// Whether a service manager passed the sockets.
-    pub activated: bool,
-    /// When it was ready.
-    pub started: Instant,
-    /// How long it stays without subscribers; `None` for as long as it is let.
-    pub idle_exit: Option<Duration>,
-}
 
 /// The state of the fan-out.
 #[derive(Debug)]
@@ -233,6 +191,12 @@ impl Hub {
 
     // ---- rows ----
 
+    /// Whether [`Hub::next_read`] has to be asked again before anything else happens.
+    #[must_use]
+    pub fn wants_rows(&self) -> bool {
+        self.rung || !self.hungry.is_empty()
+    }
+
     /// The rows that are needed next, if any are.
     pub fn next_read(&mut self) -> Option<Read> {
         if self.rung && (self.hungry.is_empty() || !self.tail_was_read) {
@@ -252,12 +216,6 @@ impl Hub {
             }
         }
         self.rung.then(|| self.next_read()).flatten()
-    }
-
-    /// Whether [`Hub::next_read`] may have something to ask for.
-    #[must_use]
-    pub fn wants_rows(&self) -> bool {
-        self.rung || !self.hungry.is_empty()
     }
 
     /// One row of a read, in order. Breaks when its reader can take no more.
@@ -344,64 +302,6 @@ impl Hub {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
             subscriber.blocked = true;
         }
-    }
-
-    // ---- what is asked ----
-
-    /// When [`Hub::tick`] has to be called next, or [`Hub::is_idle`] asked.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        let idle = self.idle_since.zip(self.identity.idle_exit).map(|(since, after)| since + after);
-        idle.or_else(|| self.heartbeats.first().map(|&(due, _)| due))
-    }
-
-    /// Whether nobody has been there for so long that the hub may leave.
-    #[must_use]
-    pub fn is_idle(&self, now: Instant) -> bool {
-        self.idle_since.zip(self.identity.idle_exit).is_some_and(|(since, after)| now >= since + after)
-    }
-
-    /// How many subscribers there are.
-    #[must_use]
-    pub fn subscribers(&self) -> usize {
-        self.subscribers.len()
-    }
-
-    /// The newest row that the hub has read.
-    #[must_use]
-    pub fn tail(&self) -> Position {
-        self.ring.tail()
-    }
-
-    /// The point from which a subscriber would resume if it had read everything that was buffered for it.
-    #[must_use]
-    pub fn cursor(&self, id: SubscriberId) -> Position {
-        let tail = self.ring.tail();
-        self.subscribers.get(&id).map_or(tail, |subscriber| subscriber.position(tail))
-    }
-
-    fn status(&self, now: Instant) -> HubStatus {
-        let tail = self.ring.tail().seq.0;
-        let lags = self.subscribers.values().filter(|subscriber| !subscriber.live);
-        let lags: Vec<u64> = lags
-            .map(|subscriber| u64::try_from(tail - subscriber.cursor.seq.0).unwrap_or(0))
-            .filter(|&lag| lag > 0)
-            .collect();
-        HubStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: self.identity.pid,
-            activated: self.identity.activated,
-            uptime_sec: self.uptime(now),
-            subscribers: self.subscribers.len() as u64,
-            lagging: lags.len() as u64,
-            max_lag: lags.into_iter().max().unwrap_or(0),
-            delivered: self.delivered,
-            unreadable_rows: self.unreadable_rows,
-        }
-    }
-
-    fn uptime(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.identity.started).as_secs()
     }
 
     // ---- within ----

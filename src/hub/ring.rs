@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::SharedFrame;
-use crate::model::frame::encode_event;
+use crate::model::event_frame::encode_event;
 use crate::model::id::Seq;
 use crate::model::limits::{RING_BYTES, RING_EVENTS};
 use crate::model::row::{Position, Row};

@@ -1,5 +1,5 @@
 //! The frames of wire v1 as types: what a client sends, [`Subscribe`], and what the hub sends, [`Control`] and the
-//! two data frames. PROTOCOL.md is the normative text.
+//! two data frames ([`event_frame`](super::event_frame)). PROTOCOL.md is the normative text.
 
 use bytes::Bytes;
 use serde::ser::SerializeMap;
@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::codec;
-use super::event::{ENVELOPE, Event, Fields};
 use super::filter::{Filter, RepoFilter};
 use super::id::EventId;
-use super::limits::{self, MAX_FRAME_BYTES};
+use super::limits;
 use super::predicate::{Condition, Conjunction};
 
 /// The version of the wire that this crate speaks.
@@ -282,7 +281,7 @@ pub enum Control {
         caught_up_at: Option<EventId>,
         /// Seconds between heartbeats, 0 when they are switched off.
         heartbeat_sec: u64,
-        /// [`MAX_FRAME_BYTES`].
+        /// [`limits::MAX_FRAME_BYTES`].
         max_frame_bytes: usize,
         /// The point from which this subscriber would resume.
         cursor: EventId,
@@ -339,115 +338,10 @@ impl From<&Rejection> for Control {
     }
 }
 
-/// The frame of an event: `event`, or `truncated` where that would exceed the cap.
-#[must_use]
-pub fn encode_event(event: &Event) -> Bytes {
-    codec::encode(&EventFrame(event)).unwrap_or_else(|| encode_truncated(event))
-}
-
-struct EventFrame<'a>(&'a Event);
-
-impl Serialize for EventFrame<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", "event")?;
-        serialize_envelope(&mut map, event)?;
-        map.serialize_entry("received_at", &event.received_at)?;
-        map.serialize_entry("summary", &event.summary)?;
-        map.serialize_entry("fields", &FieldsFrame { event, fields: event.fields.iter() })?;
-        map.end()
-    }
-}
-
-fn serialize_envelope<M: SerializeMap>(map: &mut M, event: &Event) -> Result<(), M::Error> {
-    map.serialize_entry("event_id", &event.id)?;
-    map.serialize_entry("source", &event.source)?;
-    map.serialize_entry("event_type", &event.event_type)?;
-    map.serialize_entry("owner", &event.owner)?;
-    map.serialize_entry("repo", &event.repo)?;
-    map.serialize_entry("delivery_id", &event.delivery_id)
-}
-
-/// `fields` as the wire has it: what the source knows, and the envelope's names once more.
-struct FieldsFrame<'a, I> {
-    event: &'a Event,
-    fields: I,
-}
-
-impl<'a, I: Iterator<Item = (&'a String, &'a Value)> + Clone> Serialize for FieldsFrame<'a, I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.event;
-        let values = [&event.source, &event.event_type, &event.owner, &event.repo, &event.ingest_method];
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in ENVELOPE.iter().zip(values) {
-            map.serialize_entry(name, value)?;
-        }
-        for (name, value) in self.fields.clone() {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-/// The event as its reader would get it in one piece: the body of an `event` frame, whatever its size.
-#[must_use]
-pub fn event_body(event: &Event) -> Value {
-    serde_json::to_value(EventFrame(event)).unwrap_or_default()
-}
-
-/// Bytes of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
-const KEPT_FIELD_BYTES: usize = 1_024;
-/// Bytes that a `truncated` frame keeps free for its envelope; the columns' own bounds add up to less, and a
-/// foreign row that breaks them loses its fields first.
-const ENVELOPE_BYTES: usize = 8 * 1_024;
-
-fn encode_truncated(event: &Event) -> Bytes {
-    let size = |value: &Value| serde_json::to_vec(value).map_or(usize::MAX, |text| text.len());
-    let mut room = MAX_FRAME_BYTES - ENVELOPE_BYTES;
-    let mut kept = Fields::new();
-    let verdict = ["status", "conclusion"].iter().filter_map(|name| event.fields.get_key_value(*name));
-    for (name, value) in verdict.filter(|(_, value)| size(value) <= KEPT_FIELD_BYTES).chain(&event.fields) {
-        // Four bytes: two quotes, a colon, a comma. Names are escaped like texts.
-        let cost = size(&Value::String(name.clone())).saturating_add(size(value)).saturating_add(4);
-        if cost <= room && !kept.contains_key(name) {
-            room -= cost;
-            kept.insert(name.clone(), value.clone());
-        }
-    }
-    let frame = |fields: &Fields| codec::encode(&TruncatedFrame { event, fields });
-    frame(&kept).or_else(|| frame(&Fields::new())).unwrap_or_default()
-}
-
-struct TruncatedFrame<'a> {
-    event: &'a Event,
-    fields: &'a Fields,
-}
-
-impl Serialize for TruncatedFrame<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", "truncated")?;
-        serialize_envelope(&mut map, self.event)?;
-        map.serialize_entry("reason", "frame_too_large")?;
-        map.serialize_entry("max_frame_bytes", &MAX_FRAME_BYTES)?;
-        let correlation = self
-            .event
-            .fields
-            .get("msg_correlation_id")
-            .filter(|id| id.as_str().is_some_and(|id| id.len() <= KEPT_FIELD_BYTES));
-        map.serialize_entry("correlation_id", &correlation)?;
-        map.serialize_entry("fields", &FieldsFrame { event: self.event, fields: self.fields.iter() })?;
-        map.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::event::tests::record;
     use super::*;
 
     fn parse(frame: &Value) -> Result<Subscribe, Rejection> {
@@ -519,35 +413,6 @@ mod tests {
     }
 
     #[test]
-    fn an_event_repeats_its_envelope_in_its_fields() {
-        let frame = body(&encode_event(&record(3, "github", &json!({"run_id": 12})).event));
-        assert_eq!(frame["kind"], "event");
-        assert_eq!(frame["received_at"], 3_000_000);
-        assert_eq!(
-            frame["fields"],
-            json!({"source": "github", "event_type": "finished", "owner": "octo", "repo": "hello",
-                   "ingest_method": "emit", "run_id": 12})
-        );
-    }
-
-    #[test]
-    fn an_event_over_the_cap_keeps_its_verdict() {
-        let fields = json!({
-            "aaa": "\u{1}".repeat(40_000), "conclusion": "failure", "status": "completed", "exit_code": 3,
-            "bbb": "x".repeat(70_000), "msg_correlation_id": "c1",
-        });
-        let frame = encode_event(&record(3, "github", &fields).event);
-        let frame = body(&frame);
-        assert_eq!(frame["kind"], "truncated");
-        assert_eq!(frame["correlation_id"], "c1");
-        assert_eq!(frame["fields"]["conclusion"], "failure");
-        assert_eq!(frame["fields"]["status"], "completed");
-        assert_eq!(frame["fields"]["exit_code"], 3);
-        assert_eq!(frame["fields"]["source"], "github");
-        assert_eq!(frame["fields"].get("bbb"), None);
-    }
-
-    #[test]
     fn control_frames_read_back_as_themselves() {
         let gap = Gap { reason: GapReason::Pruned, since: EventId::ZERO, resumed_at: EventId::ZERO, missed: None };
         for control in [
@@ -558,18 +423,5 @@ mod tests {
             assert_eq!(serde_json::from_value::<Control>(body(&control.encode())).unwrap(), control);
         }
         assert_eq!(body(&Control::Gap(gap).encode())["reason"], "pruned");
-    }
-
-    proptest! {
-        #[test]
-        fn every_event_fits_a_frame(
-            fields in prop::collection::btree_map(".{0,40}", prop_oneof![".{0,200}", "[\\x00-\\x1f]{0,30000}", "x{0,60000}"], 0..8),
-        ) {
-            let fields = json!(fields);
-            let frame = encode_event(&record(1, "x", &fields).event);
-            prop_assert!(frame.len() > codec::PREFIX_BYTES);
-            prop_assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
-            body(&frame);
-        }
     }
 }

@@ -51,8 +51,6 @@ pub const IDLE_EXIT: Duration = Duration::from_mins(10);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an activated hub waits for a self-started one to hand over before it gives up with an error.
 pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pending connections that the kernel queues on a socket that waitbus bound itself; capped by somaxconn.
-pub const LISTEN_BACKLOG: i32 = 4_096;
 
 // ---- clients --------------------------------------------------------------------------------------------------
 
@@ -64,8 +62,6 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.
 pub const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long ringing may take. A bell that cannot be rung is no error: the row is committed.
-pub const RING_TIMEOUT: Duration = Duration::from_millis(100);
 
 // ---- events ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod event;
+pub mod event_frame;
 pub mod filter;
 pub mod frame;
 pub mod id;

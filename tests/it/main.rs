@@ -7,4 +7,6 @@
 mod harness;
 
 mod broadcast;
+mod tidy;
 mod waiting;
+mod wire;
