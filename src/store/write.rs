@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use super::{LogPaths, StoreError, checkpoint, schema};
@@ -135,24 +135,22 @@ fn insert(
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
          WHERE NOT EXISTS (SELECT 1 FROM events WHERE source = ?3 AND delivery_id = ?2) RETURNING seq",
     )?;
-    let seq = statement
-        .query_row(
-            params![
-                text,
-                delivery_id,
-                draft.source,
-                draft.event_type,
-                draft.owner,
-                draft.repo,
-                i64::try_from(received_at).unwrap_or(i64::MAX),
-                draft.ingest_method,
-                one_line(&draft.summary),
-                fields,
-                draft.payload,
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
+    let mut rows = statement.query(params![
+        text,
+        delivery_id,
+        draft.source,
+        draft.event_type,
+        draft.owner,
+        draft.repo,
+        i64::try_from(received_at).unwrap_or(i64::MAX),
+        draft.ingest_method,
+        one_line(&draft.summary),
+        fields,
+        draft.payload,
+    ])?;
+    let seq = rows.next()?.map(|row| row.get(0)).transpose()?;
+    // The row comes back before the commit has happened; only the end of the statement tells whether it has.
+    while rows.next()?.is_some() {}
     match seq {
         Some(seq) => Ok(Appended::Stored { seq: Seq(seq), id }),
         None => Ok(Appended::Duplicate { id: existing(connection, &draft.source, delivery_id)? }),

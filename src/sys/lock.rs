@@ -42,7 +42,12 @@ impl HubLock {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // A process that dies closes its descriptors in ascending order. The lock has to go last: whoever takes it
         // next must not find the dead hub's sockets still listening.
-        Ok(HubLock(File::from(rustix::io::fcntl_dupfd_cloexec(&file, HIGH)?)))
+        match rustix::io::fcntl_dupfd_cloexec(&file, HIGH) {
+            Ok(high) => Ok(HubLock(high.into())),
+            // The process may not have so many; then a successor may have to try twice.
+            Err(rustix::io::Errno::INVAL) => Ok(HubLock(file)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes the lock if nobody has it.
