@@ -96,7 +96,7 @@ impl Feed {
             let received = match &mut self.source {
                 Source::Log(log) => {
                     let item = log.next().await?;
-                    self.cursor = log.cursor();
+                    self.cursor = item.cursor();
                     return Ok(item);
                 }
                 Source::Hub(connection) => connection.next().await,

@@ -55,7 +55,7 @@ impl LogAlone {
         Ok(LogAlone { reader, watch, filter, position, ready })
     }
 
-    /// Where it is.
+    /// Where it begins, before the first item.
     pub(super) fn cursor(&self) -> EventId {
         self.position.id
     }

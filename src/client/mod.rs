@@ -38,6 +38,17 @@ pub enum Item {
     Gap(Gap),
 }
 
+impl Item {
+    /// The point from which to go on after this.
+    #[must_use]
+    pub fn cursor(&self) -> EventId {
+        match self {
+            Item::Event { id, .. } => *id,
+            Item::Gap(gap) => gap.resumed_at,
+        }
+    }
+}
+
 /// The bus cannot be used. Each message says what was tried and what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
