@@ -57,19 +57,19 @@ fn simulate(count: u64, profile: Profile) {
 /// decode, and began at the newest row after a restart.
 #[test]
 fn every_client_hears_what_it_asked_for_once_and_in_order_or_what_is_missing() {
-    simulate(2_000, Profile { steps: 60, bursts: 15, burst: 12, sizes: &[0, 0, 10, 100, 2_000] });
+    simulate(1_500, Profile { steps: 60, bursts: 15, burst: 12, sizes: &[0, 0, 10, 100, 2_000] });
 }
 
 /// Bounded buffers: a slow reader is served later, from memory or from the log, and an event over the frame cap still
 /// matches its predicate.
 #[test]
 fn a_stalled_client_gets_everything_later_and_its_buffer_stays_bounded() {
-    simulate(300, Profile { steps: 60, bursts: 30, burst: 8, sizes: &[10, 5_000, 30_000, 64_000, 70_000] });
+    simulate(200, Profile { steps: 60, bursts: 30, burst: 8, sizes: &[10, 5_000, 30_000, 64_000, 70_000] });
 }
 
 /// A burst larger than a page went out one page for each ring, and replay stopped at 500 rows that were counted before
 /// the filter.
 #[test]
 fn a_burst_of_many_pages_needs_one_ring_and_one_cursor() {
-    simulate(120, Profile { steps: 40, bursts: 30, burst: 700, sizes: &[0, 0, 200] });
+    simulate(80, Profile { steps: 40, bursts: 30, burst: 700, sizes: &[0, 0, 200] });
 }

@@ -23,8 +23,8 @@ pub struct World {
     pub log: Log,
     pub hub: Hub,
     pub clients: Vec<Client>,
-    /// Whether somebody has committed without ringing.
-    pub unrung: bool,
+    /// The newest row that the hub has been told of, by the bell or by a subscription.
+    told: usize,
     /// Whether the hub is shutting down.
     stopping: bool,
     start: Instant,
@@ -59,7 +59,7 @@ impl World {
             log: Log::new(),
             hub,
             clients,
-            unrung: false,
+            told: 0,
             stopping: false,
             start,
             elapsed: 0,
@@ -81,7 +81,7 @@ impl World {
 
     pub fn ring(&mut self) {
         self.note("ring".into());
-        self.unrung = false;
+        self.told = self.log.end();
         self.hub.rang();
     }
 
@@ -123,6 +123,7 @@ impl World {
         let filter = subscribe.filter().unwrap();
         let subscription = Subscription { filter, since: resolved, newest, heartbeat, status };
         let id = self.hub.subscribe(subscription, self.now());
+        self.told = self.log.end();
         let capacity = self.random.pick(&[1_500, 20_000, 100_000, 400_000]);
         self.clients[index].connection = Some(Connection::new(id, capacity, at, first));
     }
@@ -257,10 +258,10 @@ impl World {
             self.clients[index].connection = None;
         }
         self.hub = hub(&self.shelf, self.start);
-        self.unrung = false;
     }
 
-    /// Goes on until nobody has anything to do, which has to come soon.
+    /// Goes on until nobody has anything to do, which has to come soon. Then everybody has everything that the hub
+    /// has been told of.
     pub fn settle(&mut self) {
         // A client takes a row or some part of a frame in each pass, and the smallest socket some part of 1,500 bytes.
         let text = self.shelf.bytes + 1_000 * self.log.end();
@@ -274,6 +275,9 @@ impl World {
                 busy |= self.read(index);
             }
             if !busy {
+                for client in self.clients.iter().filter(|client| client.connection.is_some()) {
+                    client.owed_nothing_before(self.told, &self.log);
+                }
                 return;
             }
         }
