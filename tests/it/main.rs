@@ -7,5 +7,6 @@
 mod harness;
 mod random;
 
+mod kill;
 mod simulation;
 mod waiting;
