@@ -90,6 +90,10 @@ impl Wanted {
         }
     }
 
+    pub fn reads_payload(&self) -> bool {
+        self.alternatives.iter().flatten().any(|condition| matches!(condition, Condition::PayloadIs(_)))
+    }
+
     fn passes(&self, (owner, repo): (&str, &str)) -> bool {
         let passes = |filter: &&str| match filter.to_lowercase().split_once('/') {
             Some((wanted, "*")) => wanted == owner,

@@ -151,7 +151,12 @@ impl World {
     /// One page, if the hub wants one. Returns whether it did.
     pub fn page(&mut self) -> bool {
         let Some(read) = self.hub.next_read() else { return false };
-        let Read { after, limit, with_payload, .. } = read;
+        let Read { reader, after, limit, with_payload } = read;
+        let concerned = |client: &&Client| {
+            client.connection.as_ref().is_some_and(|it| !it.closed && reader.is_none_or(|reader| it.id == reader))
+        };
+        let wanted = self.clients.iter().filter(concerned).any(|client| client.wanted.reads_payload());
+        assert_eq!(with_payload, wanted, "payloads are read for those who ask for them");
         let mut rows = 0;
         let World { hub, shelf, .. } = self;
         let visit = &mut |row| {
@@ -234,6 +239,11 @@ impl World {
             self.stopping = true;
             self.hub.shut_down("stopping", true);
             assert_eq!(self.hub.next_read(), None, "a hub that stops reads no more");
+            if self.random.chance(20) {
+                // Somebody rings nevertheless, and whoever drives it looks: nothing comes after the farewell.
+                self.ring();
+                self.page();
+            }
             // Some of them never read; the service does not wait for those for ever.
             let stuck = self.random.within(0..=self.clients.len());
             let mut busy = true;
