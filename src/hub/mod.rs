@@ -174,8 +174,7 @@ impl Hub {
 
     /// Tells every subscriber that the hub stops. Nothing more is delivered after it.
     pub fn shut_down(&mut self, reason: &str, retry: bool) {
-        let ids: Vec<_> = self.subscribers.keys().copied().collect();
-        for id in ids {
+        for id in self.everybody() {
             let cursor = self.cursor(id).id;
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
                 subscriber.push(&Control::Shutdown { reason: reason.to_owned(), retry, cursor });
@@ -312,7 +311,7 @@ impl Hub {
         self.unreadable_rows += u64::from(matches!(entry.row, Row::Unreadable(_)));
         let concerned = match &entry.row {
             Row::Event(record) => self.index.candidates(record),
-            Row::Unreadable(_) | Row::Lost(_) => self.subscribers.keys().copied().collect(),
+            Row::Unreadable(_) | Row::Lost(_) => self.everybody(),
         };
         for id in concerned {
             let Some(subscriber) = self.subscribers.get_mut(&id) else { continue };
@@ -331,6 +330,13 @@ impl Hub {
             }
         }
         self.ring.push(entry);
+    }
+
+    /// In the order in which they came, so that the same facts always have the same outcome.
+    fn everybody(&self) -> Vec<SubscriberId> {
+        let mut ids: Vec<_> = self.subscribers.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn feed_from_memory(&mut self, id: SubscriberId) {

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
 
 mod harness;
+mod random;
 
 mod broadcast;
+mod kill;
+mod simulation;
 mod tidy;
 mod waiting;
 mod wire;

@@ -1,0 +1,304 @@
+//! One history: a hub, its log and its clients, and the steps that chance takes with them. The world drives the hub as
+//! the broadcast service does, with sockets and a clock of its own.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use waitbus::hub::{Hub, Identity, Read, SubscriberId, Subscription};
+use waitbus::model::frame::Subscribe;
+use waitbus::model::id::{EventId, Seq};
+use waitbus::model::limits::{HEARTBEAT, MAX_FRAME_BYTES, OUTBOX_BYTES, PAGE_ROWS, WRITE_SLICES};
+use waitbus::model::row::{Position, Resolved};
+
+use super::Profile;
+use super::client::{Client, Connection};
+use super::log::Log;
+use super::shelf::Shelf;
+use crate::random::Random;
+
+pub struct World {
+    pub random: Random,
+    pub profile: Profile,
+    pub shelf: Shelf,
+    pub log: Log,
+    pub hub: Hub,
+    pub clients: Vec<Client>,
+    /// The newest row that the hub has been told of, by the bell or by a subscription.
+    told: usize,
+    /// Whether the hub is shutting down.
+    stopping: bool,
+    start: Instant,
+    /// Milliseconds since the start.
+    pub elapsed: u64,
+    /// What has happened, for whoever has to find out why it went wrong.
+    trace: Vec<String>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the history so far:\n{}", self.trace.join("\n"));
+        }
+    }
+}
+
+/// When every history begins, in milliseconds since the epoch.
+pub const BEGINNING_MS: u64 = 1_700_000_000_000;
+
+impl World {
+    pub fn new(seed: u64, profile: Profile) -> World {
+        let mut random = Random::new(seed);
+        let shelf = Shelf::new();
+        let start = Instant::now();
+        let hub = hub(&shelf, start);
+        let clients = (0..random.within(1..=5)).map(|_| Client::random(&mut random)).collect();
+        World {
+            random,
+            profile,
+            shelf,
+            log: Log::new(),
+            hub,
+            clients,
+            told: 0,
+            stopping: false,
+            start,
+            elapsed: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    pub fn note(&mut self, what: String) {
+        self.trace.push(what);
+    }
+
+    pub fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(BEGINNING_MS + self.elapsed)
+    }
+
+    fn now(&self) -> Instant {
+        self.start + Duration::from_millis(self.elapsed)
+    }
+
+    pub fn ring(&mut self) {
+        self.note("ring".into());
+        self.told = self.log.end();
+        self.hub.rang();
+    }
+
+    /// Subscribes a client that has no connection, after `since`.
+    pub fn connect(&mut self, index: usize, since: Option<EventId>) {
+        let client = &self.clients[index];
+        let (heartbeat, status) = (client.heartbeat, self.random.chance(10));
+        let mut frame = client.wanted.frame();
+        frame["since"] = json!(since);
+        frame["heartbeat"] = json!(heartbeat);
+        frame["status"] = json!(status);
+        self.note(format!("connect {index}: {frame}"));
+        let subscribe = Subscribe::parse(frame.to_string().as_bytes()).unwrap();
+        let newest = self.shelf.reader.newest().unwrap();
+        assert_eq!(newest, place(self.log.newest()), "the newest row");
+        let resolved = subscribe.since.map(|cursor| (cursor, self.shelf.reader.resolve(cursor).unwrap()));
+        let expected = since.map(|cursor| self.log.resolve(cursor));
+        let simple = |Resolved { position, gap }: Resolved| (position, gap.map(|gap| json!(gap)));
+        let (found, meant) = (
+            resolved.map(|(_, resolved)| simple(resolved)),
+            expected.map(|(at, gap)| (place(at), gap.map(|gap| json!(gap)))),
+        );
+        assert_eq!(found, meant, "where {since:?} points");
+
+        let ((at, cursor), gap) = expected.unwrap_or((self.log.newest(), None));
+        let caught_up_at = since.filter(|_| newest.seq > Seq::START).map(|_| newest.id);
+        let mut first = vec![json!({
+            "kind": "subscribe_ack", "proto": 1, "caught_up_at": caught_up_at, "cursor": cursor,
+            "heartbeat_sec": if heartbeat { HEARTBEAT.as_secs() } else { 0 }, "max_frame_bytes": MAX_FRAME_BYTES,
+        })];
+        if status {
+            first.push(json!({"kind": "hub_status", "activated": false, "subscribers": self.hub.subscribers()}));
+        }
+        if let Some(reason) = gap {
+            let missed = Value::Null;
+            first
+                .push(json!({"kind": "gap", "reason": reason, "since": since, "resumed_at": cursor, "missed": missed}));
+        }
+        let filter = subscribe.filter().unwrap();
+        let subscription = Subscription { filter, since: resolved, newest, heartbeat, status };
+        let id = self.hub.subscribe(subscription, self.now());
+        self.told = self.log.end();
+        let capacity = self.random.pick(&[1_500, 20_000, 100_000, 400_000]);
+        self.clients[index].connection = Some(Connection::new(id, capacity, at, first));
+    }
+
+    /// A client hangs up. What it has not read is lost with the socket.
+    pub fn disconnect(&mut self, index: usize) {
+        if let Some(connection) = self.clients[index].connection.take() {
+            self.note(format!("disconnect {index}"));
+            self.hub.disconnected(connection.id, self.now());
+        }
+    }
+
+    /// A client reads what its socket holds, which makes room in it.
+    pub fn read(&mut self, index: usize) -> bool {
+        let client = &mut self.clients[index];
+        let progress = client.read(&self.log);
+        if let Some(connection) = &mut client.connection
+            && std::mem::take(&mut connection.blocked)
+        {
+            self.hub.writable(connection.id);
+        }
+        progress
+    }
+
+    /// One page, if the hub wants one. Returns whether it did.
+    pub fn page(&mut self) -> bool {
+        let Some(read) = self.hub.next_read() else { return false };
+        let Read { reader, after, limit, with_payload } = read;
+        let concerned = |client: &&Client| {
+            client.connection.as_ref().is_some_and(|it| !it.closed && reader.is_none_or(|reader| it.id == reader))
+        };
+        let wanted = self.clients.iter().filter(concerned).any(|client| client.wanted.reads_payload());
+        assert_eq!(with_payload, wanted, "payloads are read for those who ask for them");
+        let mut rows = 0;
+        let World { hub, shelf, .. } = self;
+        let visit = &mut |row| {
+            rows += 1;
+            hub.offer(&read, row)
+        };
+        let exhausted = shelf.reader.scan(after, limit, with_payload, visit).unwrap();
+        assert!(rows <= PAGE_ROWS + 1, "a page of {rows} rows");
+        self.note(format!("page: {read:?}, {rows} rows, exhausted: {exhausted}"));
+        self.hub.read_done(&read, exhausted);
+        for index in 0..self.clients.len() {
+            self.bounded(index);
+        }
+        true
+    }
+
+    /// Nobody's buffer exceeds its bound by more than the frame that reached it, and the farewell.
+    fn bounded(&self, index: usize) {
+        let Some(connection) = &self.clients[index].connection else { return };
+        let sizes: Vec<usize> = self.hub.outbox(connection.id).map(<[u8]>::len).collect();
+        let allowed = 1 + usize::from(self.stopping);
+        let before: usize = sizes.iter().rev().skip(allowed).sum();
+        assert!(before < OUTBOX_BYTES, "client {index}: {sizes:?}");
+    }
+
+    /// One write, if the hub has something to write. Returns whether it had.
+    pub fn write(&mut self) -> bool {
+        let Some(id) = self.hub.next_write() else { return false };
+        let index = self.client(id);
+        self.bounded(index);
+        let waiting: usize = self.hub.outbox(id).take(WRITE_SLICES).map(<[u8]>::len).sum();
+        assert!(waiting > 0, "a write of nothing");
+        let connection = self.clients[index].connection.as_mut().unwrap();
+        let room = connection.room().min(waiting);
+        if room == 0 {
+            connection.blocked = true;
+            self.hub.blocked(id);
+            return true;
+        }
+        let taken = if self.random.chance(70) { room } else { self.random.within(1..=room) };
+        let mut left = taken;
+        for slice in self.hub.outbox(id) {
+            let part = &slice[..left.min(slice.len())];
+            connection.socket.extend_from_slice(part);
+            left -= part.len();
+        }
+        if self.hub.wrote(id, taken) {
+            connection.closed = true;
+            self.hub.disconnected(id, self.now());
+        }
+        true
+    }
+
+    fn client(&self, id: SubscriberId) -> usize {
+        let is_it = |client: &Client| client.connection.as_ref().is_some_and(|connection| connection.id == id);
+        self.clients.iter().position(is_it).expect("the hub writes to those who are there")
+    }
+
+    /// Time passes; the hub is called where it asked for that.
+    pub fn pass_time(&mut self, ms: u64) {
+        self.note(format!("{ms} ms pass"));
+        self.elapsed += ms;
+        let (now, wall) = (self.now(), self.wall());
+        if self.hub.deadline().is_some_and(|deadline| deadline <= now) {
+            self.hub.tick(now, wall);
+        }
+        let wants = |client: &Client| client.heartbeat && client.connection.as_ref().is_some_and(|it| !it.closed);
+        let wanted = self.clients.iter().any(wants);
+        assert_eq!(
+            self.hub.deadline().map(|deadline| deadline > now),
+            wanted.then_some(true),
+            "a deadline for nothing"
+        );
+    }
+
+    /// The hub ends, by the rules or not, and another one begins on the same log.
+    pub fn restart(&mut self, by_the_rules: bool) {
+        self.note(format!("restart, by the rules: {by_the_rules}"));
+        if by_the_rules {
+            self.stopping = true;
+            self.hub.shut_down("stopping", true);
+            assert_eq!(self.hub.next_read(), None, "a hub that stops reads no more");
+            if self.random.chance(20) {
+                // Somebody rings nevertheless, and whoever drives it looks: nothing comes after the farewell.
+                self.ring();
+                self.page();
+            }
+            // Some of them never read; the service does not wait for those for ever.
+            let stuck = self.random.within(0..=self.clients.len());
+            let mut busy = true;
+            while busy {
+                busy = self.write();
+                for index in (0..self.clients.len()).filter(|&index| index != stuck) {
+                    busy |= self.read(index);
+                }
+            }
+            for (index, client) in self.clients.iter().enumerate() {
+                assert!(
+                    index == stuck || client.connection.as_ref().is_none_or(|it| it.closed),
+                    "client {index} waits"
+                );
+            }
+            self.stopping = false;
+        }
+        for index in 0..self.clients.len() {
+            if self.random.chance(70) {
+                self.clients[index].read(&self.log);
+            }
+            self.clients[index].connection = None;
+        }
+        self.hub = hub(&self.shelf, self.start);
+    }
+
+    /// Goes on until nobody has anything to do, which has to come soon. Then everybody has everything that the hub
+    /// has been told of.
+    pub fn settle(&mut self) {
+        // A client takes a row or some part of a frame in each pass, and the smallest socket some part of 1,500 bytes.
+        let text = self.shelf.bytes + 1_000 * self.log.end();
+        let bound = 100 + self.clients.len() * (self.log.end() + text / 500);
+        for _ in 0..bound {
+            let mut busy = self.page();
+            while self.write() {
+                busy = true;
+            }
+            for index in 0..self.clients.len() {
+                busy |= self.read(index);
+            }
+            if !busy {
+                for client in self.clients.iter().filter(|client| client.connection.is_some()) {
+                    client.owed_nothing_before(self.told, &self.log);
+                }
+                return;
+            }
+        }
+        panic!("after {bound} passes the hub still wants {:?}", self.hub.next_read());
+    }
+}
+
+fn hub(shelf: &Shelf, started: Instant) -> Hub {
+    Hub::new(Identity { pid: 1, activated: false, started, idle_exit: None }, shelf.reader.newest().unwrap())
+}
+
+fn place((number, id): (usize, EventId)) -> Position {
+    Position { seq: Seq(i64::try_from(number).unwrap()), id }
+}
