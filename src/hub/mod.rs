@@ -290,7 +290,7 @@ impl Hub {
         if !subscriber.outbox.is_empty() {
             self.sendable.push_back(id);
         }
-        if !subscriber.live && subscriber.has_room() {
+        if subscriber.is_hungry() {
             self.hungry.push_back(id);
         }
         false

@@ -50,6 +50,11 @@ impl Subscriber {
         self.outbox.bytes < OUTBOX_BYTES && !self.closing
     }
 
+    /// Whether so much has been written that filling its buffer is worth a look into the log again.
+    pub(super) fn is_hungry(&self) -> bool {
+        !self.live && !self.closing && self.outbox.bytes <= OUTBOX_BYTES / 2
+    }
+
     pub(super) fn push(&mut self, control: &Control) {
         self.outbox.push(control.encode());
     }

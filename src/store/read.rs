@@ -1,6 +1,6 @@
 //! Reading the log in commit order, page by page, whatever is in it.
 //!
-//! Every read is one statement and so one snapshot. A row that cannot be decoded comes out as [`Row::Unreadable`]
+//! Every page is one statement and so one snapshot. A row that cannot be decoded comes out as [`Row::Unreadable`]
 //! and rows that pruning has removed as [`Row::Lost`], so that no caller can pass over either without seeing it.
 
 use std::ops::ControlFlow;
@@ -85,7 +85,7 @@ impl Reader {
         if cursor == horizon.id {
             return Ok(known(horizon.seq));
         }
-        if cursor.timestamp_ms() <= latest_ms {
+        if horizon.seq > Seq::START && cursor.timestamp_ms() <= latest_ms {
             return Ok(Resolved { position: horizon, gap: Some(GapReason::Pruned) });
         }
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(cursor.timestamp_ms());
