@@ -19,7 +19,7 @@ use super::signals::{Asked, Signals};
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
 use crate::model::frame::Subscribe;
-use crate::model::limits::{DRAIN_TIMEOUT, PAGE_ROWS, WRITE_SLICES};
+use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, WRITE_SLICES};
 use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::{LogPaths, Reader, StoreError, Wake};
@@ -162,7 +162,7 @@ impl Service {
         }
         if read.reader.is_none() {
             self.rows_since_checkpoint += rows;
-            if self.rows_since_checkpoint >= PAGE_ROWS / 4 {
+            if self.rows_since_checkpoint >= CHECKPOINT_LOOK_EVERY {
                 self.rows_since_checkpoint = 0;
                 // A full channel means that the thread is about to look anyway.
                 let _ = self.checkpoints.try_send(());

@@ -93,6 +93,9 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
 /// that the first opener after a crash recovers it in milliseconds.
 pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// After how many commits a writer or the hub looks again whether a checkpoint is due: a third of what fills the
+/// bound above with usual events.
+pub const CHECKPOINT_LOOK_EVERY: usize = 64;
 /// Size to which SQLite truncates the write-ahead log when it starts over, in bytes.
 pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 /// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.

@@ -20,17 +20,16 @@ impl Checkpointer {
 
     /// Checkpoints if enough pages wait for it. Never waits for a reader or a writer, and neither waits for it.
     pub fn run_if_due(&self) -> Result<bool, StoreError> {
-        let sql = |error: rusqlite::Error| StoreError::sql(&self.paths.database(), &error);
-        let due = pending_bytes(&self.connection).map_err(sql)? > CHECKPOINT_WAL_BYTES;
-        if due {
-            passive(&self.connection).map_err(sql)?;
-        }
-        Ok(due)
+        run_if_due(&self.connection).map_err(|error| StoreError::sql(&self.paths.database(), &error))
     }
 }
 
-pub(super) fn passive(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+pub(super) fn run_if_due(connection: &Connection) -> rusqlite::Result<bool> {
+    let due = pending_bytes(connection)? > CHECKPOINT_WAL_BYTES;
+    if due {
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    }
+    Ok(due)
 }
 
 /// Bytes of the write-ahead log that are not in the database yet.

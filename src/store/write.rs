@@ -10,6 +10,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use super::{LogPaths, StoreError, checkpoint, schema};
 use crate::model::event::Draft;
 use crate::model::id::{EventId, IdGenerator, Seq};
+use crate::model::limits::{CHECKPOINT_LOOK_EVERY, CHECKPOINT_WAL_BYTES};
 use crate::model::text::one_line;
 
 /// What became of a draft.
@@ -64,6 +65,7 @@ pub struct Writer {
     paths: LogPaths,
     wake: Wake,
     ids: IdGenerator,
+    calls_since_look: usize,
 }
 
 impl Writer {
@@ -71,7 +73,7 @@ impl Writer {
     pub fn open(paths: &LogPaths) -> Result<Writer, StoreError> {
         let connection = schema::open_or_create(paths)?;
         let wake = Wake::open(paths)?;
-        Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default() })
+        Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default(), calls_since_look: 0 })
     }
 
     /// Commits one event. The caller has checked the draft; when this returns, the row survives the end of any
@@ -99,10 +101,15 @@ impl Writer {
     }
 
     /// Moves committed pages into the database if the write-ahead log has grown past its bound. For writers that
-    /// have nobody else to do it; call it when nobody waits for you.
-    pub fn checkpoint_if_due(&self) -> Result<(), StoreError> {
-        if std::fs::metadata(self.paths.wal()).is_ok_and(|wal| wal.len() > crate::model::limits::CHECKPOINT_WAL_BYTES) {
-            checkpoint::passive(&self.connection).map_err(|error| self.error(&error))?;
+    /// have nobody else to do it; call it when nobody waits for you. It looks at its first call and then now and
+    /// again, because looking costs about as much as a commit.
+    pub fn checkpoint_if_due(&mut self) -> Result<(), StoreError> {
+        let look = self.calls_since_look == 0;
+        self.calls_since_look = (self.calls_since_look + 1) % CHECKPOINT_LOOK_EVERY;
+        // The file keeps its size when SQLite starts it over, so a large one only says that a look is worth it.
+        let large = |wal: std::fs::Metadata| wal.len() > CHECKPOINT_WAL_BYTES;
+        if look && std::fs::metadata(self.paths.wal()).is_ok_and(large) {
+            checkpoint::run_if_due(&self.connection).map_err(|error| self.error(&error))?;
         }
         Ok(())
     }
