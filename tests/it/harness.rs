@@ -355,24 +355,35 @@ impl Answer {
     }
 }
 
-/// Reads one HTTP answer with a content length.
+/// Reads one HTTP answer with a content length; what comes after it is lost.
 #[track_caller]
 pub fn read_answer(stream: &mut impl Read) -> Answer {
-    let mut stream = BufReader::new(stream);
-    let mut headers = String::new();
-    loop {
-        let mut line = String::new();
-        assert!(stream.read_line(&mut line).unwrap() > 0, "the connection ended within the head: {headers:?}");
-        if line == "\r\n" {
-            break;
-        }
-        headers += &line.to_ascii_lowercase();
-    }
+    next_answer(&mut BufReader::new(stream))
+}
+
+/// Reads one HTTP answer with a content length, and nothing beyond it.
+#[track_caller]
+pub fn next_answer(stream: &mut impl BufRead) -> Answer {
+    let headers = answer_head(stream);
     let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
     let length = headers.split_once("content-length: ").unwrap().1.split("\r\n").next().unwrap().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     Answer { status, headers, body: String::from_utf8(body).unwrap() }
+}
+
+/// Reads the head of an HTTP answer, in lower case.
+#[track_caller]
+pub fn answer_head(stream: &mut impl BufRead) -> String {
+    let mut headers = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "the connection ended within the head: {headers:?}");
+        if line == "\r\n" {
+            return headers;
+        }
+        headers += &line.to_ascii_lowercase();
+    }
 }
 
 /// Sends raw bytes on a new connection and reads the answer.
