@@ -6,5 +6,6 @@
 
 mod harness;
 
+mod http;
 mod waiting;
 mod webhook;
