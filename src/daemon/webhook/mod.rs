@@ -7,6 +7,7 @@ mod request;
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
 use super::ringer::Ringer;
@@ -101,8 +102,7 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
         let accepted = tokio::select! {
             biased;
             _ = stopping.changed() => break,
-            // Further connections wait in the backlog.
-            place = Arc::clone(&places).acquire_owned() => (socket.accept().await, place),
+            accepted = accept(&socket, &places) => accepted,
         };
         match accepted {
             (Ok((stream, _)), Ok(place)) => {
@@ -127,6 +127,15 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
     let all = u32::try_from(limits::MAX_HTTP_CONNECTIONS).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(limits::REQUEST_TIMEOUT, places.acquire_many(all)).await;
     Ok(())
+}
+
+/// Waits for a place, then for a connection: without a place, further connections wait in the backlog.
+async fn accept(
+    socket: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Result<OwnedSemaphorePermit, AcquireError>) {
+    let place = Arc::clone(places).acquire_owned().await;
+    (socket.accept().await, place)
 }
 
 async fn connection(stream: TcpStream, listener: Arc<Listener>, mut stop: watch::Receiver<()>) {
