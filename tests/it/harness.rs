@@ -235,8 +235,13 @@ impl Process {
     pub fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         // The pipe ends with the process, and a thread reads it; only then is the exit status asked for.
-        while self.out.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
-        self.child.wait().unwrap()
+        loop {
+            match self.out.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it did not end; it said:\n{}", self.errors()),
+            }
+        }
     }
 
     /// Waits for its end and returns its exit code.

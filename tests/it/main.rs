@@ -7,5 +7,6 @@
 mod harness;
 
 mod http;
+mod listener;
 mod waiting;
 mod webhook;
