@@ -68,6 +68,16 @@ impl Bus {
         command
     }
 
+    /// The program under another one, such as `strace -f`, in the same environment.
+    pub fn wrapped(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let command = self.command(&[]);
+        let mut wrapped = Command::new(wrapper[0]);
+        wrapped.args(&wrapper[1..]).arg(command.get_program()).args(arguments).env_clear();
+        wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        wrapped.current_dir(self.root.path()).stdin(Stdio::null());
+        wrapped
+    }
+
     /// Runs a verb to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
@@ -434,6 +444,12 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("WAITBUS_SEED").unwrap_or(0);
     first..first + number("WAITBUS_SEEDS").unwrap_or(default)
+}
+
+/// Whether a command that a test needs works here.
+pub fn works(command: &[&str]) -> bool {
+    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Names a test that this machine cannot run, and why. It is counted in the last line of `.ci/run`.

@@ -6,6 +6,8 @@
 
 mod harness;
 
+#[cfg(target_os = "linux")]
+mod durability;
 mod http;
 mod listener;
 mod waiting;
