@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
 
 mod harness;
+#[cfg(target_os = "linux")]
+mod manager;
 
+#[cfg(target_os = "linux")]
+mod activation;
 #[cfg(target_os = "linux")]
 mod durability;
 mod http;
