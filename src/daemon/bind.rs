@@ -91,7 +91,9 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         other => other.map_err(failed)?,
     }
     let moved = fs::symlink_metadata(&aside).map_err(failed)?;
-    if (moved.dev(), moved.ino()) == (found.dev(), found.ino()) {
+    // The time as well: the number of a file that is gone is soon used again.
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec());
+    if identity(&moved) == identity(&found) {
         return fs::remove_file(&aside).map_err(failed);
     }
     // A hard link, unlike a rename, does not replace what may stand there by now.
