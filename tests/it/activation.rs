@@ -12,9 +12,9 @@ use crate::manager::{Ear, Sockets, activate, knocked};
 
 const NAMES: [&str; 3] = ["broadcast", "doorbell", "webhook"];
 
-fn inode(path: &std::path::Path) -> (u64, u64) {
+fn identity(path: &std::path::Path) -> (u64, std::time::SystemTime) {
     let found = std::fs::symlink_metadata(path).unwrap();
-    (found.dev(), found.ino())
+    (found.ino(), found.modified().unwrap())
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_order_of_the_passed_sockets_never_matters() {
         bus.set_secret();
         let sockets = Sockets::bind(&bus);
         let address = sockets.webhook.local_addr().unwrap();
-        let before = inode(&bus.broadcast());
+        let before = identity(&bus.broadcast());
         let mut serve = sockets.start(&bus, &["serve"], &order.map(|place| NAMES[place]));
         assert!(serve.ready().ends_with(&format!("webhook={address}")));
         let mut tail = Process::start(bus.command(&["tail", "-v", "--count", "2"]));
@@ -35,7 +35,7 @@ fn the_order_of_the_passed_sockets_never_matters() {
         tail.line();
         assert_eq!(tail.code(), 0);
         serve.stop();
-        assert_eq!(inode(&bus.broadcast()), before);
+        assert_eq!(identity(&bus.broadcast()), before);
     }
     for order in [["broadcast", "doorbell"], ["doorbell", "broadcast"]] {
         let bus = Bus::new();
@@ -201,7 +201,7 @@ fn an_idle_hub_leaves_and_whoever_connects_meanwhile_is_served_by_the_next() {
     // What was committed while the hub was down never went out live.
     let bus = Bus::new();
     let sockets = Sockets::bind(&bus);
-    let before = inode(&bus.broadcast());
+    let before = identity(&bus.broadcast());
     let start = || sockets.start(&bus, &["hub", "--idle-exit", "100ms"], &["doorbell", "broadcast"]);
     let mut cursor = "0".repeat(26);
     for round in 0..5 {
@@ -224,7 +224,7 @@ fn an_idle_hub_leaves_and_whoever_connects_meanwhile_is_served_by_the_next() {
         assert_eq!(early.numbers(1), [round + 200]);
         drop(early);
         assert_eq!(next.code(), 0, "idle once more");
-        assert_eq!(inode(&bus.broadcast()), before);
+        assert_eq!(identity(&bus.broadcast()), before);
     }
 }
 

@@ -12,6 +12,8 @@ mod manager;
 mod activation;
 #[cfg(target_os = "linux")]
 mod durability;
+#[cfg(target_os = "linux")]
+mod handover;
 mod http;
 mod listener;
 mod waiting;
