@@ -71,10 +71,9 @@ impl Passed {
     pub fn take() -> Result<Passed, BadActivation> {
         // Variables that a parent left us were meant for it; `sd-notify` then counts no sockets.
         let count = sd_notify::listen_fds()?.len();
-        let named = env::var_os("LISTEN_FDNAMES").map(|names| names.to_string_lossy().into_owned());
-        let names: Vec<String> = match named {
+        let names: Vec<String> = match env::var_os("LISTEN_FDNAMES") {
             _ if count == 0 => Vec::new(),
-            Some(names) => names.split(':').map(str::to_owned).collect(),
+            Some(list) => list.to_string_lossy().split(':').map(str::to_owned).collect(),
             None => vec!["unknown".to_owned(); count],
         };
         let mut fds = ListenFd::from_env();

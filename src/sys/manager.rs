@@ -15,16 +15,16 @@ pub fn stopping(status: &str) {
 
 // `sd-notify` takes an abstract socket's name for a path, so this is libsystemd's.
 #[cfg(target_os = "linux")]
-fn tell(state: &str, status: &str) {
+fn tell(change: &str, status: &str) {
     use libsystemd::daemon::{NotifyState, notify};
-    let states = [NotifyState::Other(state.to_owned()), NotifyState::Status(status.to_owned())];
-    if let Err(error) = notify(false, &states) {
+    let said = [NotifyState::Other(change.to_owned()), NotifyState::Status(status.to_owned())];
+    if let Err(error) = notify(false, &said) {
         tracing::debug!(%error, "the service manager could not be told");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tell(_state: &str, _status: &str) {}
+fn tell(_change: &str, _status: &str) {}
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.
 #[must_use]
