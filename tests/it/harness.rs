@@ -32,6 +32,10 @@ impl Bus {
         Bus { root: tempfile::Builder::new().prefix("waitbus-").tempdir().unwrap() }
     }
 
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     pub fn state(&self) -> PathBuf {
         self.root.path().join("state")
     }

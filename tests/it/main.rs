@@ -7,6 +7,8 @@
 mod harness;
 #[cfg(target_os = "linux")]
 mod manager;
+#[cfg(target_os = "linux")]
+mod users;
 
 #[cfg(target_os = "linux")]
 mod activation;
@@ -16,5 +18,9 @@ mod durability;
 mod handover;
 mod http;
 mod listener;
+#[cfg(target_os = "linux")]
+mod other_user;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod waiting;
 mod webhook;
