@@ -371,7 +371,7 @@ fn start_up() {
 }
 
 fn costs() {
-    const WAITERS: usize = 500;
+    const WAITERS: u32 = 500;
     let bus = Bus::new();
     let (hub, _) = bus.start(&["hub"]);
     let memory = |pid: u32| number(pid, "VmRSS");
@@ -384,7 +384,7 @@ fn costs() {
     let subscribers: Vec<_> = (0..WAITERS).map(|_| bus.subscribe()).collect();
     println!(
         "each of {WAITERS} more subscribers: {:.1} KiB in the hub",
-        (memory(hub.0.id()) - idle) as f64 / WAITERS as f64
+        per_second(usize::try_from(memory(hub.0.id()) - idle).unwrap(), Duration::from_secs(WAITERS))
     );
     let switches = || number(hub.0.id(), "voluntary_ctxt_switches") + number(wait.id(), "voluntary_ctxt_switches");
     let before = switches();

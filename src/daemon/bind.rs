@@ -7,10 +7,12 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use crate::model::limits::LISTEN_BACKLOG;
 use crate::sys::private;
 
 /// A socket that cannot be bound.
@@ -54,6 +56,7 @@ pub fn unix(path: &Path) -> Result<UnixListener, BindError> {
         Ok(listener) => {
             // The directory is 0700, so nobody else can connect before this.
             private::file(path).map_err(failed)?;
+            queue(&listener).map_err(failed)?;
             listener.set_nonblocking(true).map_err(failed)?;
             Ok(listener)
         }
@@ -88,7 +91,9 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         other => other.map_err(failed)?,
     }
     let moved = fs::symlink_metadata(&aside).map_err(failed)?;
-    if (moved.dev(), moved.ino()) == (found.dev(), found.ino()) {
+    // The time as well: the number of a file that is gone is soon used again.
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec());
+    if identity(&moved) == identity(&found) {
         return fs::remove_file(&aside).map_err(failed);
     }
     // A hard link, unlike a rename, does not replace what may stand there by now.
@@ -105,8 +110,15 @@ pub fn loopback(address: SocketAddr) -> Result<TcpListener, BindError> {
     }
     let failed = |source| BindError::Address { address, source };
     let listener = TcpListener::bind(address).map_err(failed)?;
+    queue(&listener).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
+}
+
+/// Lets the kernel queue as many connections as we mean it to; the standard library asks for 128, and a client beyond
+/// that waits for seconds. To listen again only changes the length of the queue.
+fn queue(listener: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, LISTEN_BACKLOG)?)
 }
 
 /// Whether a passed socket is one that [`loopback`] would have bound.

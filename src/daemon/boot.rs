@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::bind::{self, BindError};
@@ -169,10 +170,9 @@ impl HubRole {
     async fn run(self, signals: &mut Signals, listening: Option<&mut Listening>) -> Result<Ended, DaemonError> {
         let places = limits::MAX_SUBSCRIBERS
             .min(crate::sys::limits::raise_open_files().saturating_sub(limits::RESERVED_DESCRIPTORS));
-        let mut subscribers = tokio::spawn(connection::serve(self.broadcast, places, self.service.facts()));
-        let mut ringers = tokio::spawn(doorbell::serve(self.doorbell, self.bell));
-        let broken =
-            |task: Result<io::Error, tokio::task::JoinError>| HubError::Io(task.unwrap_or_else(io::Error::other));
+        let (mut subscribers, mut ringers) = (JoinSet::new(), JoinSet::new());
+        let facts = self.service.facts();
+        let broken = |error: io::Error| HubError::Io(error).into();
         let listener_fails = async {
             match listening {
                 Some(listening) => listening.failed().await,
@@ -182,14 +182,13 @@ impl HubRole {
         let outcome = tokio::select! {
             ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
             error = listener_fails => Err(error),
-            task = &mut subscribers => return Err(broken(task).into()),
-            task = &mut ringers => return Err(broken(task).into()),
+            error = connection::serve(self.broadcast, places, facts, &mut subscribers) => Err(broken(error)),
+            error = doorbell::serve(self.doorbell, self.bell, &mut ringers) => Err(broken(error)),
         };
-        // The sockets are closed before the lock is given up: whoever takes it next must find nobody listening.
-        for task in [subscribers, ringers] {
-            task.abort();
-            let _ = task.await;
-        }
+        // This process may live on as the listener. Whoever is still connected has to notice that the hub is gone,
+        // and a ring has to fail rather than be heard by nobody, before the lock lets the next hub read the log.
+        ringers.shutdown().await;
+        subscribers.shutdown().await;
         drop(self.lock);
         outcome
     }

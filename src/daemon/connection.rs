@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -40,12 +41,21 @@ pub enum Fact {
     Writable(SubscriberId),
 }
 
-/// Serves the broadcast socket until it breaks.
-pub async fn serve(listener: UnixListener, places: usize, facts: mpsc::UnboundedSender<Fact>) -> io::Error {
+/// Serves the broadcast socket until it breaks. Each connection is one of `connections`.
+pub async fn serve(
+    listener: UnixListener,
+    places: usize,
+    facts: mpsc::UnboundedSender<Fact>,
+    connections: &mut JoinSet<()>,
+) -> io::Error {
     let uid = rustix::process::geteuid().as_raw();
     let places = Arc::new(Semaphore::new(places));
     loop {
-        let stream = match listener.accept().await.map_err(accept_error) {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match accepted.map_err(accept_error) {
             Ok((stream, _)) => stream,
             Err(AcceptError::Retry) => continue,
             Err(AcceptError::BackOff) => {
@@ -68,7 +78,7 @@ pub async fn serve(listener: UnixListener, places: usize, facts: mpsc::Unbounded
         }
         let place = Arc::clone(&places).try_acquire_owned();
         let facts = facts.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let Ok(_place) = place else {
                 let sentence = "the hub has as many subscribers as it can serve: end some of them";
                 return reject(&stream, &Rejection::new(RejectReason::TooManySubscribers, sentence)).await;

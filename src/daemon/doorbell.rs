@@ -5,24 +5,29 @@ use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::{ACCEPT_BACK_OFF, AcceptError, accept_error};
 use crate::model::limits::MAX_RINGERS;
 use crate::sys::bell::Bell;
 
-/// Serves the doorbell until the socket breaks.
-pub async fn serve(listener: UnixListener, bell: Bell) -> io::Error {
+/// Serves the doorbell until the socket breaks. Each writer that stays connected is one of `ringers`.
+pub async fn serve(listener: UnixListener, bell: Bell, ringers: &mut JoinSet<()>) -> io::Error {
     let places = Arc::new(Semaphore::new(MAX_RINGERS));
     loop {
         // With all places taken the backlog fills, and a full backlog means that the bell has been rung.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return io::Error::other("closed") };
-        match listener.accept().await.map_err(accept_error) {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = ringers.join_next() => continue,
+        };
+        match accepted.map_err(accept_error) {
             Ok((ringer, _)) => {
                 // It commits before it connects; its byte may come later or never.
                 bell.ring();
                 let bell = bell.clone();
-                tokio::spawn(async move {
+                ringers.spawn(async move {
                     let _place = place;
                     listen_to(&ringer, &bell).await;
                 });

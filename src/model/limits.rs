@@ -51,6 +51,9 @@ pub const IDLE_EXIT: Duration = Duration::from_mins(10);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an activated hub waits for a self-started one to hand over before it gives up with an error.
 pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that the kernel queues on a socket that waitbus bound itself, of which it takes somaxconn at most: a
+/// restart must not turn waiters away.
+pub const LISTEN_BACKLOG: i32 = 4_096;
 
 // ---- clients --------------------------------------------------------------------------------------------------
 

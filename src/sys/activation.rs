@@ -39,12 +39,14 @@ pub enum BadActivation {
     #[error("the service manager passed sockets that cannot be read: {0}")]
     Environment(#[from] io::Error),
     /// There are more or fewer names than sockets.
-    #[error("the service manager passed {fds} sockets but {names} names in LISTEN_FDNAMES")]
+    #[error("the service manager passed {fds} sockets but {names} names in LISTEN_FDNAMES ({list})")]
     Count {
         /// Sockets.
         fds: usize,
         /// Names.
         names: usize,
+        /// The names themselves.
+        list: String,
     },
     /// A name that is none of ours.
     #[error("a passed socket is named {0:?}: set FileDescriptorName= to broadcast, doorbell or webhook")]
@@ -67,14 +69,20 @@ pub enum BadActivation {
 impl Passed {
     /// Takes what was passed, and clears the variables that say so, because they do not concern our children.
     pub fn take() -> Result<Passed, BadActivation> {
-        let names: Vec<String> = sd_notify::listen_fds_with_names()?.map(|(_, name)| name).collect();
+        // Variables that a parent left us were meant for it; `sd-notify` then counts no sockets.
+        let count = sd_notify::listen_fds()?.len();
+        let names: Vec<String> = match env::var_os("LISTEN_FDNAMES") {
+            _ if count == 0 => Vec::new(),
+            Some(list) => list.to_string_lossy().split(':').map(str::to_owned).collect(),
+            None => vec!["unknown".to_owned(); count],
+        };
         let mut fds = ListenFd::from_env();
         for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD", "LISTEN_PIDFDID"] {
             // SAFETY: no other thread exists yet, so nobody reads the environment at the same time.
             unsafe { env::remove_var(variable) };
         }
         if names.len() != fds.len() {
-            return Err(BadActivation::Count { fds: fds.len(), names: names.len() });
+            return Err(BadActivation::Count { fds: fds.len(), names: names.len(), list: names.join(", ") });
         }
         let mut seen = BTreeSet::new();
         let mut passed = Passed::default();

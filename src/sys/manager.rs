@@ -2,24 +2,29 @@
 
 use std::path::Path;
 
-use sd_notify::NotifyState;
-
 /// Tells the manager that the service is ready, and what it does. Without a manager this does nothing; a manager
 /// that cannot be reached is nobody's error but its own.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell("READY=1", status);
 }
 
 /// Tells the manager that the service stops, and why.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    tell("STOPPING=1", status);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+// `sd-notify` takes an abstract socket's name for a path, so this is libsystemd's.
+#[cfg(target_os = "linux")]
+fn tell(change: &str, status: &str) {
+    use libsystemd::daemon::{NotifyState, notify};
+    let said = [NotifyState::Other(change.to_owned()), NotifyState::Status(status.to_owned())];
+    if let Err(error) = notify(false, &said) {
         tracing::debug!(%error, "the service manager could not be told");
     }
 }
+
+#[cfg(not(target_os = "linux"))]
+fn tell(_change: &str, _status: &str) {}
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.
 #[must_use]

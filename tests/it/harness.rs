@@ -32,6 +32,10 @@ impl Bus {
         Bus { root: tempfile::Builder::new().prefix("waitbus-").tempdir().unwrap() }
     }
 
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     pub fn state(&self) -> PathBuf {
         self.root.path().join("state")
     }
@@ -66,6 +70,16 @@ impl Bus {
             .current_dir(self.root.path())
             .stdin(Stdio::null());
         command
+    }
+
+    /// The program under another one, such as `strace -f`, in the same environment.
+    pub fn wrapped(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let command = self.command(&[]);
+        let mut wrapped = Command::new(wrapper[0]);
+        wrapped.args(&wrapper[1..]).arg(command.get_program()).args(arguments).env_clear();
+        wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        wrapped.current_dir(self.root.path()).stdin(Stdio::null());
+        wrapped
     }
 
     /// Runs a verb to its end.
@@ -235,8 +249,13 @@ impl Process {
     pub fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         // The pipe ends with the process, and a thread reads it; only then is the exit status asked for.
-        while self.out.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
-        self.child.wait().unwrap()
+        loop {
+            match self.out.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it did not end; it said:\n{}", self.errors()),
+            }
+        }
     }
 
     /// Waits for its end and returns its exit code.
@@ -355,24 +374,35 @@ impl Answer {
     }
 }
 
-/// Reads one HTTP answer with a content length.
+/// Reads one HTTP answer with a content length; what comes after it is lost.
 #[track_caller]
 pub fn read_answer(stream: &mut impl Read) -> Answer {
-    let mut stream = BufReader::new(stream);
-    let mut headers = String::new();
-    loop {
-        let mut line = String::new();
-        assert!(stream.read_line(&mut line).unwrap() > 0, "the connection ended within the head: {headers:?}");
-        if line == "\r\n" {
-            break;
-        }
-        headers += &line.to_ascii_lowercase();
-    }
+    next_answer(&mut BufReader::new(stream))
+}
+
+/// Reads one HTTP answer with a content length, and nothing beyond it.
+#[track_caller]
+pub fn next_answer(stream: &mut impl BufRead) -> Answer {
+    let headers = answer_head(stream);
     let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
     let length = headers.split_once("content-length: ").unwrap().1.split("\r\n").next().unwrap().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     Answer { status, headers, body: String::from_utf8(body).unwrap() }
+}
+
+/// Reads the head of an HTTP answer, in lower case.
+#[track_caller]
+pub fn answer_head(stream: &mut impl BufRead) -> String {
+    let mut headers = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "the connection ended within the head: {headers:?}");
+        if line == "\r\n" {
+            return headers;
+        }
+        headers += &line.to_ascii_lowercase();
+    }
 }
 
 /// Sends raw bytes on a new connection and reads the answer.
@@ -418,6 +448,12 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("WAITBUS_SEED").unwrap_or(0);
     first..first + number("WAITBUS_SEEDS").unwrap_or(default)
+}
+
+/// Whether a command that a test needs works here.
+pub fn works(command: &[&str]) -> bool {
+    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Names a test that this machine cannot run, and why. It is counted in the last line of `.ci/run`.

@@ -7,9 +7,27 @@
 mod harness;
 mod random;
 
+#[cfg(target_os = "linux")]
+mod manager;
+#[cfg(target_os = "linux")]
+mod users;
+
+#[cfg(target_os = "linux")]
+mod activation;
 mod broadcast;
+#[cfg(target_os = "linux")]
+mod durability;
+#[cfg(target_os = "linux")]
+mod handover;
+mod http;
 mod kill;
+mod listener;
+#[cfg(target_os = "linux")]
+mod other_user;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod simulation;
 mod tidy;
 mod waiting;
+mod webhook;
 mod wire;

@@ -7,6 +7,7 @@ mod request;
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
 use super::ringer::Ringer;
@@ -98,15 +99,10 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
     let places = Arc::new(Semaphore::new(limits::MAX_HTTP_CONNECTIONS));
     let mut stopping = stop.clone();
     loop {
-        let next = async {
-            // With all places taken, further connections wait in the backlog.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (socket.accept().await, place)
-        };
         let accepted = tokio::select! {
             biased;
             _ = stopping.changed() => break,
-            accepted = next => accepted,
+            accepted = accept(&socket, &places) => accepted,
         };
         match accepted {
             (Ok((stream, _)), Ok(place)) => {
@@ -131,6 +127,15 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
     let all = u32::try_from(limits::MAX_HTTP_CONNECTIONS).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(limits::REQUEST_TIMEOUT, places.acquire_many(all)).await;
     Ok(())
+}
+
+/// Waits for a place, then for a connection: without a place, further connections wait in the backlog.
+async fn accept(
+    socket: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Result<OwnedSemaphorePermit, AcquireError>) {
+    let place = Arc::clone(places).acquire_owned().await;
+    (socket.accept().await, place)
 }
 
 async fn connection(stream: TcpStream, listener: Arc<Listener>, mut stop: watch::Receiver<()>) {

@@ -80,8 +80,13 @@ impl Listener {
                 self.metrics.count(answer.outcome);
                 answer.into_response()
             }
-            ("/healthz", &(Method::GET | Method::HEAD)) => self.health().into_response(),
+            ("/healthz", &(Method::GET | Method::HEAD)) => match body::read(request).await {
+                Ok(_) => self.health().into_response(),
+                Err(bad) => Answer::from(bad).into_response(),
+            },
             ("/metrics", &(Method::GET | Method::HEAD)) => {
+                // Nobody sends a body with this, but whoever does has to read the answer.
+                let _ = body::read(request).await;
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 respond(StatusCode::OK, kind, self.metrics.text())
             }
