@@ -384,7 +384,7 @@ fn costs() {
     let subscribers: Vec<_> = (0..WAITERS).map(|_| bus.subscribe()).collect();
     println!(
         "each of {WAITERS} more subscribers: {:.1} KiB in the hub",
-        per_second(usize::try_from(memory(hub.0.id()) - idle).unwrap(), Duration::from_secs(WAITERS))
+        f64::from(u32::try_from(memory(hub.0.id()) - idle).unwrap()) / f64::from(WAITERS)
     );
     let switches = || number(hub.0.id(), "voluntary_ctxt_switches") + number(wait.id(), "voluntary_ctxt_switches");
     let before = switches();
