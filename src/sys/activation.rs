@@ -12,7 +12,6 @@ use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 use rustix::net::AddressFamily;
-use rustix::net::sockopt::socket_acceptconn;
 
 /// `FileDescriptorName=` of the broadcast socket.
 pub const BROADCAST: &str = "broadcast";
@@ -125,9 +124,21 @@ fn tcp(fds: &mut ListenFd, index: usize, name: &str) -> Result<TcpListener, BadA
 fn listening<T: AsFd>(taken: io::Result<Option<T>>, name: &str, expected: &'static str) -> Result<T, BadActivation> {
     let wrong = |problem: String| BadActivation::WrongKind { name: name.to_owned(), expected, problem };
     let socket = taken.map_err(|error| wrong(error.to_string()))?.ok_or_else(|| wrong("it is missing".into()))?;
-    if !socket_acceptconn(&socket).map_err(|error| wrong(error.to_string()))? {
+    if !is_listening(&socket).map_err(|error| wrong(error.to_string()))? {
         return Err(wrong("it does not listen".into()));
     }
     rustix::io::ioctl_fionbio(&socket, true).map_err(|error| wrong(error.to_string()))?;
     Ok(socket)
+}
+
+#[cfg(not(target_os = "macos"))]
+fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
+    Ok(rustix::net::sockopt::socket_acceptconn(socket)?)
+}
+
+/// macOS declares the option and does not implement it.
+#[cfg(target_os = "macos")]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail where it is implemented")]
+fn is_listening(_socket: &impl AsFd) -> io::Result<bool> {
+    Ok(true)
 }

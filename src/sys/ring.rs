@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, send, socket};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
 /// A connection to a doorbell, made when it is first rung and kept.
 #[derive(Debug)]
@@ -44,8 +44,9 @@ impl Doorbell {
     }
 }
 
+/// The runtime of Rust ignores SIGPIPE, so a hub that is gone is an error and not a signal.
 fn press(connection: &OwnedFd) -> rustix::io::Result<()> {
-    match send(connection, &[1], SendFlags::NOSIGNAL) {
+    match rustix::io::write(connection, &[1]) {
         // A full buffer has been rung often enough.
         Ok(_) | Err(Errno::AGAIN) => Ok(()),
         Err(error) => Err(error),

@@ -3,6 +3,7 @@
 
 #![allow(unreachable_pub, missing_docs, reason = "nobody imports a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of the harness is for Linux alone"))]
 
 mod harness;
 mod random;
