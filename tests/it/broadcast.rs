@@ -1,7 +1,6 @@
 //! The hub under load, under bad rows and bad readers, and across its own end.
 
-use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -226,6 +225,9 @@ fn a_subscriber_that_hangs_up_is_noticed_at_once() {
 #[test]
 #[cfg(target_os = "linux")]
 fn nobody_is_woken_for_what_does_not_concern_them() {
+    use std::io::Read;
+    use std::time::Duration;
+
     let bus = Bus::new();
     let hub = bus.hub();
     let wait = bus.wait(&["--match", "conclusion=success"]);
