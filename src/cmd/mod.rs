@@ -9,6 +9,7 @@ mod emit;
 mod exit;
 mod mark;
 mod output;
+mod prune;
 mod replay;
 mod serve;
 mod status;
@@ -40,6 +41,7 @@ enum Verb {
     Tail(tail::Arguments),
     Replay(replay::Arguments),
     Mark(mark::Arguments),
+    Prune(prune::Arguments),
     Status(status::Arguments),
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
@@ -74,6 +76,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Hub(arguments) => serve::hub(&arguments, directories, passed()?),
         Verb::Listen(arguments) => serve::listen(&arguments, directories, passed()?),
         Verb::Replay(arguments) => replay::run(&arguments, &directories),
+        Verb::Prune(arguments) => prune::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
         Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),

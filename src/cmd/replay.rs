@@ -12,9 +12,9 @@ use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
 use crate::model::frame::GapReason;
-use crate::model::id::{EventId, Seq};
+use crate::model::id::Seq;
 use crate::model::limits::PAGE_ROWS;
-use crate::model::row::Row;
+use crate::model::row::{Resolved, Row};
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// Print the log from a point on, oldest first, then stop
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     conditions: Conditions,
 
-    /// Where to begin: `10m` (ago), an RFC 3339 time, epoch seconds, or a cursor; without it at the beginning
+    /// Where to begin: `10m` (ago), an RFC 3339 time, epoch seconds, or a cursor; without it at the oldest event there is
     #[arg(long, value_name = "WHEN", value_parser = time::when)]
     since: Option<When>,
 
@@ -37,12 +37,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
     let filter = arguments.conditions.subscribe()?.filter().map_err(Failure::usage)?;
-    let cursor = arguments.since.map_or(Ok(EventId::ZERO), |when| when.resolve(directories))?;
     let reader = match Reader::open(&LogPaths::new(&directories.state)) {
         Err(StoreError::Missing(_)) => return Ok(Exit::Success),
         other => other?,
     };
-    let start = reader.resolve(cursor)?;
+    let start = match arguments.since {
+        Some(when) => reader.resolve(when.resolve(directories)?)?,
+        // All that there is; what was pruned is nobody's question.
+        None => Resolved { position: reader.beginning()?, gap: None },
+    };
     let mut replay =
         Replay { filter, json: arguments.json, reached: start.position.seq, complete: true, closed: false };
     match start.gap {

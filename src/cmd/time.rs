@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::client::BusError;
 use crate::config::directories::Directories;
@@ -12,11 +12,12 @@ use crate::store::{LogPaths, Reader, StoreError};
 /// Longest duration that makes sense here, in seconds; a longer one is a typing error, and sums would overflow.
 const LONGEST: u64 = 100 * 366 * 24 * 3_600;
 
-/// `500ms`, `30s`, `10m`, `1h30m`.
+/// `500ms`, `30s`, `10m`, `1h30m`, `30d`. A day has 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration: write 500ms, 30s, 10m or 1h30m");
     // A bare number has no unit, and guessing one would make a wait a thousand times too long or too short.
-    let parsed: SignedDuration = text.parse().map_err(|_| bad())?;
+    let span: Span = text.parse().map_err(|_| bad())?;
+    let parsed: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| bad())?;
     let parsed = Duration::try_from(parsed).map_err(|_| bad())?;
     if parsed.as_secs() > LONGEST { Err(format!("{text:?} is too long")) } else { Ok(parsed) }
 }
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(milliseconds("500ms"), Ok(500));
         assert_eq!(milliseconds("30s"), Ok(30_000));
         assert_eq!(milliseconds("1h30m"), Ok(5_400_000));
+        assert_eq!(milliseconds("30d"), Ok(30 * 86_400_000));
         assert_eq!(milliseconds("0s"), Ok(0));
         for bad in ["", "5", "-5s", "soon", "1 fortnight", "99999999h"] {
             assert!(duration(bad).is_err(), "{bad}");

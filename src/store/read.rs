@@ -67,6 +67,11 @@ impl Reader {
         Ok(Position { seq: newest.unwrap_or(horizon.seq), id: horizon.id })
     }
 
+    /// The place before the oldest row that is left.
+    pub fn beginning(&self) -> Result<Position, StoreError> {
+        Ok(self.horizon()?.0)
+    }
+
     /// Where a cursor points.
     pub fn resolve(&self, cursor: EventId) -> Result<Resolved, StoreError> {
         let known = |seq: Seq| Resolved { position: Position { seq, id: cursor }, gap: None };

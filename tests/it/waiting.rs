@@ -201,6 +201,30 @@ fn text_from_outside_reaches_the_terminal_without_control_characters() {
 }
 
 #[test]
+fn pruning_runs_beside_everything_else_and_whoever_is_affected_is_told() {
+    // An earlier implementation refused to prune while the bus was up; the log grew for ever.
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    bus.emit_batch("load", 0..3_000);
+    let mut subscriber = bus.subscribe(&serde_json::json!({"match": "n>=3000"}));
+    let mark = bus.ok(&["mark"]);
+    assert_eq!(bus.ok(&["prune", "--keep-rows", "100"]), "2900 events removed");
+    assert_eq!(bus.ok(&["prune", "--older-than", "1h", "--json"]), "{\"removed\":0}");
+    bus.emit("load", 3_000);
+    assert_eq!(subscriber.numbers(1), [3_000]);
+    assert_eq!(
+        bus.run(&["wait", "--source", "load", "--after", &"0".repeat(26), "--timeout", "60s"]).status.code(),
+        Some(3)
+    );
+    assert!(bus.run(&["wait", "--source", "load", "--after", &mark]).status.success());
+    assert_eq!(bus.ok(&["wait", "--source", "load", "--since", &"0".repeat(26), "--allow-gap", "-q"]), "load finished");
+    assert_eq!(bus.ok(&["replay"]).lines().count(), 101, "all that there is");
+    let replay = bus.run(&["replay", "--since", &"0".repeat(26)]);
+    assert_eq!((replay.status.code(), stderr(&replay).contains("2900 events were pruned")), (Some(3), true));
+    assert_eq!(bus.run(&["prune"]).status.code(), Some(2));
+}
+
+#[test]
 fn what_a_batch_says_is_stored_whole_or_not_at_all() {
     let bus = Bus::new();
     let batch = |text: &str| {
