@@ -1,5 +1,5 @@
-//! The log alone: agents run in sandboxes that forbid AF_UNIX sockets, and some that let them write nothing. The same
-//! commands work there, woken by the kernel's file notification.
+//! The log alone: agents run in sandboxes that forbid `AF_UNIX` sockets, and some that let them write nothing. The
+//! same commands work there, woken by the kernel's file notification.
 
 use std::collections::BTreeMap;
 use std::process::Command;
