@@ -93,6 +93,9 @@ pub const MAX_BATCH_LINES: usize = 100_000;
 
 /// How long a writer waits for another process's write lock before it reports the log as busy.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a reader that may not write begins to read before it believes that the write-ahead log needs a recovery.
+/// What it waits for is a few stores to memory by a writer that has just finished.
+pub const UNSETTLED_READS: usize = 100;
 /// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
 /// that the first opener after a crash recovers it in milliseconds.
 pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;

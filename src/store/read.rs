@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::{LogPaths, StoreError, schema};
@@ -32,6 +32,7 @@ pub struct Size {
 pub struct Reader {
     connection: Connection,
     paths: LogPaths,
+    read_only: bool,
 }
 
 /// Columns in the order in which [`decode`] reads them. A `fields` beyond its bound is not even loaded.
@@ -42,16 +43,17 @@ impl Reader {
     /// Opens a log that exists. Works in a directory that may not be written, if the `-wal` and `-shm` files are
     /// there.
     pub fn open(paths: &LogPaths) -> Result<Reader, StoreError> {
-        Ok(Reader { connection: schema::open_read_only(paths)?, paths: paths.clone() })
+        Ok(Reader { connection: schema::open_read_only(paths)?, paths: paths.clone(), read_only: true })
     }
 
     /// Opens the log, which is made where it is missing.
     pub fn open_or_create(paths: &LogPaths) -> Result<Reader, StoreError> {
-        Ok(Reader { connection: schema::open_or_create(paths)?, paths: paths.clone() })
+        Ok(Reader { connection: schema::open_or_create(paths)?, paths: paths.clone(), read_only: false })
     }
 
     /// The newest row that has a name, or the horizon when all rows are pruned, or [`Position::START`].
     pub fn newest(&self) -> Result<Position, StoreError> {
+        let _snapshot = self.snapshot()?;
         let mut statement = self.prepare("SELECT seq, CAST(event_id AS BLOB) FROM events ORDER BY seq DESC")?;
         let mut rows = statement.query([]).map_err(|error| self.error(&error))?;
         let mut newest = None;
@@ -74,6 +76,7 @@ impl Reader {
 
     /// Where a cursor points.
     pub fn resolve(&self, cursor: EventId) -> Result<Resolved, StoreError> {
+        let _snapshot = self.snapshot()?;
         let known = |seq: Seq| Resolved { position: Position { seq, id: cursor }, gap: None };
         if cursor == EventId::ZERO {
             return Ok(known(Seq::START));
@@ -100,6 +103,7 @@ impl Reader {
     /// The newest place all of whose rows were received before `time`, as far as clocks agree. It is found from the
     /// newest end, which is where the times are that people ask for.
     pub fn before(&self, time: SystemTime) -> Result<Position, StoreError> {
+        let _snapshot = self.snapshot()?;
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let nanoseconds = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         let found = self
@@ -127,6 +131,7 @@ impl Reader {
         with_payload: bool,
         visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
     ) -> Result<bool, StoreError> {
+        let _snapshot = self.snapshot()?;
         let payload = if with_payload { "payload" } else { "NULL" };
         let mut statement =
             self.prepare(&format!("SELECT {COLUMNS}, {payload} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?3"))?;
@@ -158,6 +163,7 @@ impl Reader {
 
     /// One event by its name, with its payload.
     pub fn find(&self, id: EventId) -> Result<Option<(Record, Option<String>)>, StoreError> {
+        let _snapshot = self.snapshot()?;
         let mut statement =
             self.prepare(&format!("SELECT {COLUMNS}, NULL, payload FROM events WHERE event_id = ?1"))?;
         let mut rows =
@@ -170,6 +176,7 @@ impl Reader {
 
     /// How much there is.
     pub fn size(&self) -> Result<Size, StoreError> {
+        let _snapshot = self.snapshot()?;
         self.prepare(
             "SELECT coalesce(max(seq) - min(seq) + 1, 0),
                     (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) FROM events",
@@ -195,6 +202,19 @@ impl Reader {
                 Ok((Position { seq: Seq(row.get(0)?), id: id.parse().unwrap_or(fallback) }, latest_ms))
             })
             .map_err(|error| self.error(&error))
+    }
+
+    /// One view of the log for a reader that may have no more than that: to begin it is what can fail there.
+    fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+        if !self.read_only || !self.connection.is_autocommit() {
+            return Ok(None);
+        }
+        let begun = schema::settled(|| {
+            let snapshot = self.connection.unchecked_transaction()?;
+            snapshot.prepare_cached("SELECT 1 FROM horizon")?.query_row([], |_| Ok(()))?;
+            Ok(snapshot)
+        });
+        begun.map(Some).map_err(|error| self.error(&error))
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {

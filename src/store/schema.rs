@@ -80,12 +80,12 @@ fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
     let database = paths.database();
     let sql = |error: rusqlite::Error| StoreError::sql(&database, &error);
     let connection = Connection::open_with_flags(&database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql)?;
-    configure(&connection).map_err(sql)?;
-    let (found, application): (i64, i64) = connection
-        .query_row("SELECT user_version, application_id FROM pragma_user_version, pragma_application_id", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .map_err(sql)?;
+    settled(|| configure(&connection)).map_err(sql)?;
+    let (found, application): (i64, i64) = settled(|| {
+        let query = "SELECT user_version, application_id FROM pragma_user_version, pragma_application_id";
+        connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    })
+    .map_err(sql)?;
     if application != APPLICATION_ID {
         return Err(StoreError::Damaged {
             path: database,
@@ -96,6 +96,22 @@ fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
         return Err(StoreError::TooNew { path: database, found, supported: VERSION });
     }
     Ok(connection)
+}
+
+/// Begins to read, again and again if need be. A reader that may only read the `-shm` file and finds its header half
+/// written looks whether somebody is still writing; if that writer has finished in the meantime, `SQLite` takes it
+/// for one that died, and asks for a recovery that this reader may not do. Another look then finds it whole.
+pub(super) fn settled<T>(mut read: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let unsettled = |error: &rusqlite::Error| {
+        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_RECOVERY)
+    };
+    for _ in 1..limits::UNSETTLED_READS {
+        match read() {
+            Err(error) if unsettled(&error) => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+    read()
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {

@@ -97,6 +97,7 @@ fn an_activated_hub_takes_over_from_an_activated_one_as_at_an_upgrade() {
     assert_eq!(old.code(), 0);
     bus.emit("deploy", 1);
     assert_eq!(numbers(&mut waiting, 2), [0, 1]);
+    assert_eq!(waiting.code(), 0);
 }
 
 #[test]
@@ -126,6 +127,7 @@ fn a_hub_by_hand_refuses_where_an_activated_one_runs_or_its_socket_waits() {
     }
     bus.emit("deploy", 1);
     assert_eq!(numbers(&mut waiting, 1), [1]);
+    assert_eq!(waiting.code(), 0);
     hub.stop();
 }
 
@@ -174,6 +176,7 @@ fn many_hubs_by_hand_at_once_are_one_in_the_end() {
     }
     bus.emit("deploy", 1);
     assert_eq!(numbers(&mut waiting, 1), [1]);
+    assert_eq!(waiting.code(), 0);
 }
 
 #[test]
@@ -210,6 +213,7 @@ fn the_stale_socket_of_a_dead_hub_is_replaced() {
     // The waiter may have been faster, and started one.
     assert!([Some(0), Some(3)].contains(&by_hand.status.code()), "{by_hand:?}");
     assert_eq!(numbers(&mut waiting, 1), [1]);
+    assert_eq!(waiting.code(), 0);
     assert_ne!(sockets(&bus), paths);
     let names: Vec<_> = std::fs::read_dir(bus.runtime()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "nothing else is left: {names:?}");

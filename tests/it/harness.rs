@@ -74,12 +74,12 @@ impl Bus {
 
     /// The program under another one, such as `strace -f`, in the same environment.
     pub fn wrapped(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
-        let command = self.command(&[]);
-        let mut wrapped = Command::new(wrapper[0]);
-        wrapped.args(&wrapper[1..]).arg(command.get_program()).args(arguments).env_clear();
-        wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        wrapped.current_dir(self.root.path()).stdin(Stdio::null());
-        wrapped
+        let bare = self.command(&[]);
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(bare.get_program()).args(arguments).env_clear();
+        command.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.root.path()).stdin(Stdio::null());
+        command
     }
 
     /// Runs a verb to its end.
@@ -264,9 +264,15 @@ impl Process {
         self.end().code().expect("it ended by itself")
     }
 
-    /// What is left on standard error.
+    /// What is left on standard error: all of it, once the process has ended.
     pub fn errors(&mut self) -> String {
-        self.err.try_iter().collect::<Vec<_>>().join("\n")
+        let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+        let patience = if ended { PATIENCE } else { Duration::ZERO };
+        let mut lines = Vec::new();
+        while let Ok(line) = self.err.recv_timeout(patience) {
+            lines.push(line);
+        }
+        lines.join("\n")
     }
 
     /// Sends it a signal by its number or name.

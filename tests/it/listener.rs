@@ -213,6 +213,8 @@ fn the_secret_is_in_no_argument_no_environment_no_log_line_no_answer_and_not_in_
     ] {
         seen.extend(format!("{answer:?}").into_bytes());
     }
+    // Else it would start another hub when this one stops.
+    drop(wait);
     for mut process in [listen, hub] {
         process.stop();
         seen.extend(process.errors().into_bytes());
