@@ -38,7 +38,7 @@ impl LogAlone {
             other => other?,
         };
         // Watched before it is read: what is committed in between is read, and what comes later wakes.
-        let watch = WakeWatch::start(paths.directory(), paths.wake().file_name().unwrap_or_default())
+        let watch = WakeWatch::of_any(&paths.wake())
             .map_err(|error| BusError::Watch { path: paths.directory().to_owned(), problem: error.to_string() })?;
         let mut ready = VecDeque::new();
         let position = match since {

@@ -24,6 +24,7 @@ use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::{LogPaths, Reader, StoreError, Wake};
 use crate::sys::bell::BellReceiver;
+use crate::sys::wake::WakeWatch;
 
 /// Why the service has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct Service {
     hub: Hub,
     reader: Reader,
     wake: Wake,
+    silent_bell: Option<WakeWatch>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
@@ -70,7 +72,8 @@ impl Service {
         Ok(Service {
             hub: Hub::new(identity, tail),
             reader,
-            wake: Wake::open(paths)?,
+            wake: Wake::open(&paths.wake())?,
+            silent_bell: silent_bell(paths)?,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
@@ -119,6 +122,7 @@ impl Service {
                     rung?;
                     self.hub.rang();
                 }
+                () = touched(self.silent_bell.as_ref()) => self.hub.rang(),
                 () = tokio::task::yield_now(), if busy => {}
                 () = until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
@@ -246,6 +250,25 @@ impl Service {
         if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
             info!(subscribers = self.streams.len(), "some subscribers did not read their last frame");
         }
+    }
+}
+
+/// The bell of those who cannot ring. Without it they are heard at the next ring of somebody else.
+fn silent_bell(paths: &LogPaths) -> Result<Option<WakeWatch>, StoreError> {
+    drop(Wake::open(&paths.bell())?);
+    match WakeWatch::of_this(&paths.bell()) {
+        Ok(watch) => Ok(Some(watch)),
+        Err(error) => {
+            warn!(%error, "writers that may not use sockets will be heard late: their bell cannot be watched");
+            Ok(None)
+        }
+    }
+}
+
+async fn touched(bell: Option<&WakeWatch>) {
+    match bell {
+        Some(bell) => bell.touched().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -58,6 +58,12 @@ impl LogPaths {
     pub fn wake(&self) -> PathBuf {
         self.directory.join("wake")
     }
+
+    /// The file whose time is set by a writer that could not ring the doorbell, for the hub.
+    #[must_use]
+    pub fn bell(&self) -> PathBuf {
+        self.directory.join("bell")
+    }
 }
 
 /// What can go wrong with the log. Callers branch on the kind; the text is for people.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -40,15 +41,16 @@ impl Appended {
     }
 }
 
-/// The wake file, `<state>/wake`: touched after a commit, for readers that may not use sockets.
+/// A file that is touched to tell others that the log has grown: [`LogPaths::wake`] after every commit, for readers
+/// that may not use sockets, and [`LogPaths::bell`] by a writer that could not ring, for the hub.
 #[derive(Debug)]
 pub struct Wake(File);
 
 impl Wake {
     /// Opens the file, which is made where it is missing.
-    pub fn open(paths: &LogPaths) -> Result<Wake, StoreError> {
-        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(paths.wake());
-        options.map(Wake).map_err(|error| StoreError::io(&paths.wake(), &error))
+    pub fn open(file: &Path) -> Result<Wake, StoreError> {
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
+        options.map(Wake).map_err(|error| StoreError::io(file, &error))
     }
 
     /// Tells those readers. A failure is nobody's error: the row is committed, and the next commit tells them again.
@@ -72,7 +74,7 @@ impl Writer {
     /// Opens the log, which is made where it is missing.
     pub fn open(paths: &LogPaths) -> Result<Writer, StoreError> {
         let connection = schema::open_or_create(paths)?;
-        let wake = Wake::open(paths)?;
+        let wake = Wake::open(&paths.wake())?;
         Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default(), calls_since_look: 0 })
     }
 

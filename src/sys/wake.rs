@@ -1,5 +1,6 @@
-//! The kernel's word that the log has grown, for a reader that may not use sockets: every writer touches
-//! `<state>/wake` after its commit, and this watches the directory for that.
+//! The kernel's word that a file has been touched, where sockets may not be used: a reader without them watches for
+//! `<state>/wake`, which every writer touches after its commit, and the hub watches for `<state>/bell`, which a writer
+//! touches that could not ring.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,7 +10,7 @@ use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-/// A watch on one state directory.
+/// A watch for touches of one file.
 #[derive(Debug)]
 pub struct WakeWatch {
     _watcher: RecommendedWatcher,
@@ -17,8 +18,19 @@ pub struct WakeWatch {
 }
 
 impl WakeWatch {
-    /// Starts to watch. What is touched from now on is not missed.
-    pub fn start(state_dir: &Path, wake_file: &OsStr) -> notify::Result<WakeWatch> {
+    /// Watches a file that may be made, or made anew, at any time: its directory is watched, at the price of being
+    /// woken for its neighbours too. What is touched from now on is not missed.
+    pub fn of_any(file: &Path) -> notify::Result<WakeWatch> {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        WakeWatch::start(directory, file.file_name().unwrap_or_default())
+    }
+
+    /// Watches a file that is there and stays. Nothing else wakes this.
+    pub fn of_this(file: &Path) -> notify::Result<WakeWatch> {
+        WakeWatch::start(file, file.file_name().unwrap_or_default())
+    }
+
+    fn start(watched: &Path, wake_file: &OsStr) -> notify::Result<WakeWatch> {
         let touched = Arc::new(Notify::new());
         let (bell, wanted) = (Arc::clone(&touched), wake_file.to_owned());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -26,7 +38,7 @@ impl WakeWatch {
                 bell.notify_one();
             }
         })?;
-        watcher.watch(state_dir, RecursiveMode::NonRecursive)?;
+        watcher.watch(watched, RecursiveMode::NonRecursive)?;
         Ok(WakeWatch { _watcher: watcher, touched })
     }
 
@@ -54,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn a_touch_is_seen() {
         let directory = tempfile::tempdir().unwrap();
-        let watch = WakeWatch::start(directory.path(), OsStr::new("wake")).unwrap();
+        let watch = WakeWatch::of_any(&directory.path().join("wake")).unwrap();
         let wake = File::create(directory.path().join("wake")).unwrap();
         watch.touched().await;
         wake.set_modified(SystemTime::UNIX_EPOCH).unwrap();

@@ -74,7 +74,7 @@ fn kind(call: &str) -> Option<&'static str> {
     match name {
         "pwrite64" if on("events.db-wal>") => Some("commit"),
         "write" if on("[eventfd]") => Some("eventfd"),
-        "sendto" if on("<UNIX") && arguments.contains("\"\\1\", 1") => Some("doorbell"),
+        "sendto" | "write" if on("<UNIX") && arguments.contains("\"\\1\", 1") => Some("doorbell"),
         "utimensat" if on("/wake>") => Some("touch"),
         "fdatasync" if on("events.db-wal>") => Some("sync log"),
         "fsync" if on("/state>") => Some("sync directory"),

@@ -225,6 +225,19 @@ fn pruning_runs_beside_everything_else_and_whoever_is_affected_is_told() {
 }
 
 #[test]
+fn an_emitter_that_cannot_ring_is_heard_by_the_hub_of_its_log() {
+    // A sandbox that forbids sockets but not the log, or a cron job without the session's runtime directory.
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut wait = bus.wait(&["--source", "cron"]);
+    let elsewhere = bus.runtime().join("elsewhere");
+    let emit =
+        bus.command(&["emit", "--source", "cron", "--type", "done"]).env("WAITBUS_RUNTIME_DIR", elsewhere).status();
+    assert!(emit.unwrap().success());
+    assert_eq!(wait.line(), "cron done");
+}
+
+#[test]
 fn what_a_batch_says_is_stored_whole_or_not_at_all() {
     let bus = Bus::new();
     let batch = |text: &str| {
