@@ -23,6 +23,24 @@ pub(super) enum DialError {
     Lost(io::Error),
     /// The hub refused.
     Rejected(RejectReason, String),
+    /// Another user listens there.
+    Stranger(u32),
+}
+
+impl DialError {
+    fn connecting(error: io::Error) -> DialError {
+        use rustix::io::Errno;
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT | Errno::CONNREFUSED) => DialError::Nobody(error),
+            // EPERM and EACCES from seccomp and from modes, EAFNOSUPPORT from systemd's RestrictAddressFamilies=.
+            Some(Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT) => DialError::Denied(error),
+            _ => DialError::Lost(error),
+        }
+    }
+}
+
+fn clone(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 /// What the hub has sent.
@@ -51,11 +69,12 @@ impl Connection {
         path: &Path,
         subscribe: &Subscribe,
     ) -> Result<(Connection, EventId, Vec<String>), DialError> {
-        let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => DialError::Nobody(error),
-            io::ErrorKind::PermissionDenied => DialError::Denied(error),
-            _ => DialError::Lost(error),
-        })?;
+        let stream = UnixStream::connect(path).await.map_err(DialError::connecting)?;
+        let hub = stream.peer_cred().map_err(DialError::Lost)?.uid();
+        // What another user says is no answer of ours, wherever the directories came from.
+        if hub != rustix::process::geteuid().as_raw() {
+            return Err(DialError::Stranger(hub));
+        }
         let mut connection = Connection { stream, buffer: BytesMut::new() };
         connection
             .acknowledged(subscribe)
@@ -67,9 +86,11 @@ impl Connection {
     async fn acknowledged(&mut self, subscribe: &Subscribe) -> io::Result<Result<(EventId, Vec<String>), DialError>> {
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "the subscription does not fit one frame");
         let frame = codec::encode(subscribe).ok_or_else(too_long)?;
-        self.stream.write_all(&frame).await?;
+        // A hub that refuses may have hung up before it read all of this; what it said is still there to be read.
+        let written = self.stream.write_all(&frame).await;
         loop {
-            match serde_json::from_value(Value::Object(self.frame().await?)) {
+            let received = self.frame().await.map_err(|ended| written.as_ref().err().map_or(ended, clone))?;
+            match serde_json::from_value(Value::Object(received)) {
                 Ok(Control::SubscribeAck { cursor, notes, .. }) => return Ok(Ok((cursor, notes))),
                 Ok(Control::SubscribeRejected { reason, remediation, .. }) => {
                     return Ok(Err(DialError::Rejected(reason, remediation)));

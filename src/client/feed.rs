@@ -1,8 +1,10 @@
 //! A feed: subscribe once, hear everything, across every restart of the hub.
 
 use std::io;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::connection::{Connection, DialError, Received};
 use super::log_alone::LogAlone;
@@ -157,34 +159,62 @@ enum Failure {
     Bus(BusError),
 }
 
-/// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out.
+/// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out. Whatever is waited for
+/// on the way, also for a hub that accepts and then says nothing, is waited for no longer than that.
 async fn dial(
     directories: &Directories,
-    path: &std::path::Path,
+    path: &Path,
     subscribe: &Subscribe,
     patience: Duration,
 ) -> Result<(Connection, EventId, Vec<String>), Failure> {
-    let deadline = Instant::now() + patience;
+    let mut problem = "it accepts connections and does not answer".to_owned();
+    match timeout(patience, keep_dialling(directories, path, subscribe, &mut problem)).await {
+        Ok(outcome) => outcome,
+        Err(_late) => {
+            let seconds = patience.as_secs_f64();
+            Err(Failure::Bus(BusError::Unreachable { path: path.to_owned(), seconds, problem }))
+        }
+    }
+}
+
+async fn keep_dialling(
+    directories: &Directories,
+    path: &Path,
+    subscribe: &Subscribe,
+    problem: &mut String,
+) -> Result<(Connection, EventId, Vec<String>), Failure> {
     let mut pause = RETRY_MIN;
+    let mut started = false;
     loop {
-        let problem = match Connection::dial(path, subscribe).await {
+        let nobody = match Connection::dial(path, subscribe).await {
             Ok(connected) => return Ok(connected),
             Err(DialError::Denied(error)) => return Err(Failure::Denied(error)),
             Err(DialError::Rejected(reason, remediation)) => {
                 return Err(Failure::Bus(BusError::Rejected { reason, remediation }));
             }
-            Err(DialError::Nobody(error)) => match start::hub(directories).await {
-                Ok(()) => error.to_string(),
-                // Somebody else is about to serve, or was a moment ago.
-                Err(_) if is_held(directories) => error.to_string(),
-                Err(problem) => problem.to_string(),
-            },
-            Err(DialError::Lost(error)) => error.to_string(),
+            Err(DialError::Stranger(uid)) => {
+                return Err(Failure::Bus(BusError::Stranger { path: path.to_owned(), uid }));
+            }
+            Err(DialError::Lost(error)) => {
+                *problem = error.to_string();
+                false
+            }
+            Err(DialError::Nobody(error)) => {
+                *problem = error.to_string();
+                true
+            }
         };
-        if Instant::now() + pause > deadline {
-            let seconds = patience.as_secs_f64();
-            return Err(Failure::Bus(BusError::Unreachable { path: path.to_owned(), seconds, problem }));
+        // Whoever has the place is about to serve, or to leave; a thousand waiters do not start a thousand hubs.
+        if nobody && !started && !is_held(directories) {
+            match start::hub(directories).await {
+                Ok(()) => {
+                    started = true;
+                    continue;
+                }
+                Err(error) => *problem = error.to_string(),
+            }
         }
+        started = false;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
     }

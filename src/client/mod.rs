@@ -66,6 +66,14 @@ pub enum BusError {
         /// Its advice.
         remediation: String,
     },
+    /// Somebody else's hub.
+    #[error("the hub at {} belongs to uid {uid}, so what it says is not believed: set WAITBUS_RUNTIME_DIR to a directory of your own", path.display())]
+    Stranger {
+        /// The broadcast socket.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
     /// The hub could not be started.
     #[error("the hub could not be started: {problem}")]
     Start {

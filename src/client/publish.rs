@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::BusError;
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
-use crate::store::{Appended, LogPaths, Wake, Writer};
+use crate::store::{Appended, LogPaths, Writer};
 use crate::sys::ring::Doorbell;
 
 /// A writer that rings. Keep one and use it often: the log and the doorbell stay open.
@@ -13,7 +13,6 @@ use crate::sys::ring::Doorbell;
 pub struct Publisher {
     writer: Writer,
     doorbell: Doorbell,
-    paths: LogPaths,
 }
 
 impl Publisher {
@@ -21,7 +20,7 @@ impl Publisher {
     pub fn open(directories: &Directories) -> Result<Publisher, BusError> {
         let paths = LogPaths::new(&directories.state);
         let writer = Writer::open(&paths)?;
-        Ok(Publisher { writer, doorbell: Doorbell::at(&directories.doorbell()?), paths })
+        Ok(Publisher { writer, doorbell: Doorbell::at(directories.doorbell().ok(), paths.bell()) })
     }
 
     /// Commits an event and rings. The caller has checked the draft.
@@ -39,13 +38,7 @@ impl Publisher {
     }
 
     fn ring(&mut self) {
-        if self.doorbell.ring().is_err()
-            // Nobody is there, or this process may not use sockets, or has another runtime directory: a hub that
-            // serves this log somewhere hears it this way. If there is none, the next one reads the log.
-            && let Ok(bell) = Wake::open(&self.paths.bell())
-        {
-            bell.touch();
-        }
+        self.doorbell.ring();
         // After the bell, so that nobody waits for it; the next commit tries again if it fails.
         let _ = self.writer.checkpoint_if_due();
     }

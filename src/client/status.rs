@@ -39,6 +39,7 @@ pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
         let (mut connection, _, _) = Connection::dial(&path, &subscribe).await.map_err(|error| match error {
             DialError::Nobody(error) | DialError::Denied(error) | DialError::Lost(error) => error.to_string(),
             DialError::Rejected(_, remediation) => remediation,
+            DialError::Stranger(uid) => format!("it belongs to uid {uid}"),
         })?;
         loop {
             if let Received::Status(status) = connection.next().await.map_err(|error| error.to_string())? {

@@ -81,12 +81,22 @@ pub(super) fn hub(arguments: &HubArguments, directories: Directories, passed: Pa
     if arguments.detach {
         detach::from_terminal();
     }
+    if passed.webhook.is_some() {
+        return Err(Failure::usage(
+            "a socket named webhook was passed to the hub, which would leave it unserved: pass it to `waitbus listen`",
+        ));
+    }
     let idle_exit = arguments.idle_exit.or_else(|| passed.broadcast.is_some().then_some(IDLE_EXIT));
     start(Plan { directories, passed, hub: true, webhook: None, idle_exit }, arguments.detach)
 }
 
 pub(super) fn listen(arguments: &ListenArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
     let webhook = Some(arguments.address.get()?);
+    if passed.broadcast.is_some() || passed.doorbell.is_some() {
+        return Err(Failure::usage(
+            "a socket of the hub was passed to the listener, which would leave it unserved: pass it to `waitbus hub`",
+        ));
+    }
     start(Plan { directories, passed, hub: false, webhook, idle_exit: None }, false)
 }
 

@@ -119,6 +119,7 @@ impl Patience {
                 "may be missing, because this log has never had that cursor"
             }
             crate::model::frame::GapReason::UnreadableRow => "in the log cannot be read",
+            crate::model::frame::GapReason::Unknown => "are missing, for a reason that is newer than this program",
         };
         let sentence = format!("{missed} event(s) after {} {why}", gap.since);
         if self.allow_gap {

@@ -26,6 +26,7 @@ use crate::sys::activation::Passed;
 use crate::sys::bell::{Bell, bell};
 use crate::sys::lock::{HubLock, LockError};
 use crate::sys::manager;
+use crate::sys::ring::Doorbell;
 
 /// What to run, and with what.
 #[derive(Debug)]
@@ -105,7 +106,9 @@ async fn boot(mut plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, Da
     let mut signals = Signals::listen()?;
     let mut ready = Ready::default();
     let hub = if plan.hub { Some(HubRole::take(&mut plan, &mut ready)?) } else { None };
-    let ringer = Ringer::new(hub.as_ref().map(|hub| hub.bell.clone()), &plan.directories.doorbell()?);
+    let bell_file = LogPaths::new(&plan.directories.state).bell();
+    let doorbell = Doorbell::at(plan.directories.doorbell().ok(), bell_file);
+    let ringer = Ringer::new(hub.as_ref().map(|hub| hub.bell.clone()), doorbell);
     let listener = match plan.webhook {
         Some(address) => Some(ListenerRole::take(&mut plan, address, ringer.clone(), &mut ready)?),
         None => None,
@@ -116,24 +119,27 @@ async fn boot(mut plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, Da
 
     let (stop, _) = watch::channel(());
     let mut listening = listener.map(|listener| listener.start(&stop)).transpose()?;
-    let mut ended = match hub {
-        Some(hub) => hub.run(&mut signals, listening.as_mut()).await?,
-        None => Ended::HandedOver,
+    let hub_ended = match hub {
+        Some(hub) => Some(hub.run(&mut signals, listening.as_mut()).await),
+        None => None,
     };
-    if ended == Ended::HandedOver
-        && let Some(listening) = &mut listening
-    {
-        if plan.hub {
+    let ended = match (hub_ended, &mut listening) {
+        (None, Some(listening)) => listening.until_stopped(&mut signals).await,
+        (Some(Ok(Ended::HandedOver)), Some(listening)) => {
             ringer.hub_has_left();
             warn!("another hub has taken over; this process goes on as the webhook listener");
+            listening.until_stopped(&mut signals).await
         }
-        ended = listening.until_stopped(&mut signals).await?;
-    }
+        (Some(ended), _) => ended,
+        (None, None) => Ok(Ended::Stopped),
+    };
+    // Also when the hub has failed: what was committed is made durable and answered.
     let _ = stop.send(());
-    match listening {
-        Some(listening) => listening.finish().await.map(|()| ended),
-        None => Ok(ended),
-    }
+    let finished = match listening {
+        Some(listening) => listening.finish(&mut signals).await,
+        None => Ok(()),
+    };
+    ended.and_then(|ended| finished.map(|()| ended))
 }
 
 /// The hub's part: lock, sockets, log.
@@ -266,11 +272,17 @@ impl Listening {
         }
     }
 
-    /// Waits until it has answered what was under way.
-    async fn finish(self) -> Result<(), DaemonError> {
-        match self.ended.await {
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(())) | Err(_) => Ok(()),
+    /// Waits until it has answered what was under way, or until it is told to stop once more.
+    async fn finish(self, signals: &mut Signals) -> Result<(), DaemonError> {
+        tokio::select! {
+            ended = self.ended => match ended {
+                Ok(Err(error)) => Err(error.into()),
+                Ok(Ok(())) | Err(_) => Ok(()),
+            },
+            _ = signals.next() => {
+                warn!("told to stop again: requests under way are cut off");
+                Ok(())
+            }
         }
     }
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{ACCEPT_BACK_OFF, AcceptError, accept_error};
+use super::Accepting;
 use crate::hub::SubscriberId;
 use crate::model::codec;
 use crate::model::filter::Filter;
@@ -50,21 +50,20 @@ pub async fn serve(
 ) -> io::Error {
     let uid = rustix::process::geteuid().as_raw();
     let places = Arc::new(Semaphore::new(places));
+    let mut accepting = Accepting::on("broadcast");
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let stream = match accepted.map_err(accept_error) {
+        let stream = match accepted {
             Ok((stream, _)) => stream,
-            Err(AcceptError::Retry) => continue,
-            Err(AcceptError::BackOff) => {
-                warn!("the broadcast socket cannot take connections: descriptors have run out");
-                tokio::time::sleep(ACCEPT_BACK_OFF).await;
-                continue;
-            }
-            Err(AcceptError::Fatal(error)) => return error,
+            Err(error) => match accepting.failed(error).await {
+                Ok(()) => continue,
+                Err(error) => return error,
+            },
         };
+        accepting.taken();
         match stream.peer_cred() {
             Ok(peer) if peer.uid() == uid => {}
             Ok(peer) => {
@@ -79,16 +78,12 @@ pub async fn serve(
         let place = Arc::clone(&places).try_acquire_owned();
         let facts = facts.clone();
         connections.spawn(async move {
-            let Ok(_place) = place else {
-                let sentence = "the hub has as many subscribers as it can serve: end some of them";
-                return reject(&stream, &Rejection::new(RejectReason::TooManySubscribers, sentence)).await;
-            };
-            run(stream, facts).await;
+            run(stream, place.ok(), facts).await;
         });
     }
 }
 
-async fn run(mut stream: UnixStream, facts: mpsc::UnboundedSender<Fact>) {
+async fn run(mut stream: UnixStream, place: Option<OwnedSemaphorePermit>, facts: mpsc::UnboundedSender<Fact>) {
     let late = || {
         let seconds = SUBSCRIBE_TIMEOUT.as_secs();
         Err(Rejection::new(RejectReason::Timeout, format!("no whole subscribe frame came within {seconds} s")))
@@ -99,6 +94,11 @@ async fn run(mut stream: UnixStream, facts: mpsc::UnboundedSender<Fact>) {
         Ok(None) => return,
         Err(rejection) => return reject(&stream, &rejection).await,
     };
+    // Not before its frame has been read: a client that still writes when we close may never see why.
+    if place.is_none() {
+        let sentence = "the hub has as many subscribers as it can serve: end some of them";
+        return reject(&stream, &Rejection::new(RejectReason::TooManySubscribers, sentence)).await;
+    }
     let compiled = Subscribe::parse(&frame).and_then(|subscribe| Ok((subscribe.filter()?, subscribe)));
     drop(frame);
     let (filter, subscribe) = match compiled {
@@ -146,14 +146,15 @@ async fn reject(stream: &UnixStream, rejection: &Rejection) {
 /// Returns when the client has hung up. What it still sends is read and thrown away. One that has only closed its
 /// sending side, as a shell's pipe does, still listens.
 async fn hung_up(stream: &UnixStream) {
-    let mut ignored = [0; 256];
+    let mut ignored = [0; 1_024];
     loop {
         if stream.readable().await.is_err() {
             return;
         }
         match stream.try_read(&mut ignored) {
             Ok(0) => return gone_for_good(stream).await,
-            Ok(_) => {}
+            // One that never stops sending takes its turn like everybody else.
+            Ok(_) => tokio::task::yield_now().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

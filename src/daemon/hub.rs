@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,12 +21,12 @@ use super::signals::{Asked, Signals};
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
 use crate::model::frame::Subscribe;
-use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, WRITE_SLICES};
+use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRITE_SLICES};
 use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
-use crate::store::{LogPaths, Reader, StoreError, Wake};
+use crate::store::{LogPaths, Reader, StoreError};
 use crate::sys::bell::BellReceiver;
-use crate::sys::wake::WakeWatch;
+use crate::sys::wake::{TouchFile, WakeWatch};
 
 /// Why the service has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub enum HubError {
 pub struct Service {
     hub: Hub,
     reader: Reader,
-    wake: Wake,
+    wake: TouchFile,
     silent_bell: Option<WakeWatch>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
@@ -69,10 +71,13 @@ impl Service {
         let tail = reader.newest()?;
         let identity = Identity { pid: std::process::id(), activated, started: Instant::now(), idle_exit };
         let (sender, facts) = mpsc::unbounded_channel();
+        let wake = touch_file(&paths.wake())?;
+        // For rows that other programs committed while no hub ran, and told nobody.
+        wake.touch();
         Ok(Service {
             hub: Hub::new(identity, tail),
             reader,
-            wake: Wake::open(&paths.wake())?,
+            wake,
             silent_bell: silent_bell(paths)?,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
@@ -149,7 +154,7 @@ impl Service {
 
     fn read_page(&mut self, read: &Read) -> Result<(), HubError> {
         let Service { hub, reader, .. } = self;
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         let mut foreign = false;
         let exhausted = reader.scan(read.after, read.limit, read.with_payload, &mut |row| {
             rows += 1;
@@ -157,7 +162,12 @@ impl Service {
                 foreign |= is_foreign(&row);
                 announce(&row);
             }
-            hub.offer(read, row)
+            if let Row::Event(record) = &row {
+                bytes += record.weight();
+            }
+            hub.offer(read, row)?;
+            // A few large rows are a page too.
+            if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         hub.read_done(read, exhausted);
         if foreign {
@@ -253,9 +263,13 @@ impl Service {
     }
 }
 
+fn touch_file(path: &Path) -> io::Result<TouchFile> {
+    TouchFile::open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
 /// The bell of those who cannot ring. Without it they are heard at the next ring of somebody else.
-fn silent_bell(paths: &LogPaths) -> Result<Option<WakeWatch>, StoreError> {
-    drop(Wake::open(&paths.bell())?);
+fn silent_bell(paths: &LogPaths) -> io::Result<Option<WakeWatch>> {
+    drop(touch_file(&paths.bell())?);
     match WakeWatch::of_this(&paths.bell()) {
         Ok(watch) => Ok(Some(watch)),
         Err(error) => {

@@ -15,27 +15,40 @@ pub mod signals;
 pub mod webhook;
 
 use std::io;
-use std::time::Duration;
 
-/// What to do about an error of `accept(2)`.
-pub(crate) enum AcceptError {
-    /// The connection is gone already; take the next one.
-    Retry,
-    /// Descriptors or memory have run out; take the next one a little later.
-    BackOff,
-    /// The socket itself is broken.
-    Fatal(io::Error),
+use crate::model::limits::ACCEPT_BACK_OFF;
+
+/// Keeps a socket accepting through the errors of accept(2) that pass.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    socket: &'static str,
+    starved: bool,
 }
 
-/// How long to wait when descriptors have run out: long enough to be no busy loop, short enough to be no outage.
-pub(crate) const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+impl Accepting {
+    pub(crate) fn on(socket: &'static str) -> Accepting {
+        Accepting { socket, starved: false }
+    }
 
-/// Sorts the errors of accept(2) by what helps.
-pub(crate) fn accept_error(error: io::Error) -> AcceptError {
-    use rustix::io::Errno;
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN | Errno::PROTO | Errno::PERM) => AcceptError::Retry,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => AcceptError::BackOff,
-        _ => AcceptError::Fatal(error),
+    /// A connection was taken.
+    pub(crate) fn taken(&mut self) {
+        self.starved = false;
+    }
+
+    /// None was. Returns when the next one can be tried, or the error if the socket itself is broken.
+    pub(crate) async fn failed(&mut self, error: io::Error) -> io::Result<()> {
+        use rustix::io::Errno;
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN | Errno::PROTO | Errno::PERM) => Ok(()),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                // Said once, not ten times a second for as long as it lasts.
+                if !std::mem::replace(&mut self.starved, true) {
+                    tracing::warn!(socket = self.socket, %error, "no connection can be taken for now");
+                }
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! How the listener wakes the hub: through the bell of its own process while the hub lives there, else at the
 //! doorbell's socket.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,11 +19,11 @@ struct Inner {
 }
 
 impl Ringer {
-    /// A ringer for the hub behind `bell`, if there is one in this process, and the doorbell at `path`.
+    /// A ringer for the hub behind `bell`, if there is one in this process, and the doorbell of others.
     #[must_use]
-    pub fn new(bell: Option<Bell>, path: &Path) -> Ringer {
+    pub fn new(bell: Option<Bell>, doorbell: Doorbell) -> Ringer {
         let hub_is_here = AtomicBool::new(bell.is_some());
-        Ringer(Arc::new(Inner { bell, hub_is_here, doorbell: Mutex::new(Doorbell::at(path)) }))
+        Ringer(Arc::new(Inner { bell, hub_is_here, doorbell: Mutex::new(doorbell) }))
     }
 
     /// The hub of this process has handed over; from now on the socket is rung.
@@ -38,10 +37,7 @@ impl Ringer {
         match &self.0.bell {
             Some(bell) if self.0.hub_is_here.load(Ordering::Acquire) => bell.ring(),
             _ => {
-                let mut doorbell = self.0.doorbell.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = doorbell.ring() {
-                    tracing::debug!(%error, "nobody heard the doorbell");
-                }
+                self.0.doorbell.lock().unwrap_or_else(PoisonError::into_inner).ring();
             }
         }
     }

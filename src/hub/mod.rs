@@ -121,7 +121,7 @@ impl Hub {
         }
         self.subscribers.insert(id, subscriber);
         self.sendable.push_back(id);
-        self.hungry.push_back(id);
+        self.queue(id);
         // It is behind if the log has rows after its cursor that this hub has not read.
         self.rung |= newest.seq > self.ring.tail().seq;
         id
@@ -196,7 +196,8 @@ impl Hub {
         self.rung || !self.hungry.is_empty()
     }
 
-    /// The rows that are needed next, if any are.
+    /// The rows that are needed next. `None` means that the sockets may be served first; whether there is more to
+    /// read then is what [`Hub::wants_rows`] says.
     pub fn next_read(&mut self) -> Option<Read> {
         if self.rung && (self.hungry.is_empty() || !self.tail_was_read) {
             self.tail_was_read = true;
@@ -205,7 +206,8 @@ impl Hub {
             return Some(Read { reader: None, after, limit: limits::PAGE_ROWS, with_payload });
         }
         self.tail_was_read = false;
-        while let Some(id) = self.hungry.pop_front() {
+        for _ in 0..limits::FED_PER_PASS {
+            let Some(id) = self.next_hungry() else { break };
             self.feed_from_memory(id);
             let Some(subscriber) = self.subscribers.get(&id) else { continue };
             if !subscriber.live && subscriber.has_room() {
@@ -214,7 +216,23 @@ impl Hub {
                 return Some(Read { reader: Some(id), after, limit: limits::PAGE_ROWS, with_payload });
             }
         }
-        self.rung.then(|| self.next_read()).flatten()
+        None
+    }
+
+    fn next_hungry(&mut self) -> Option<SubscriberId> {
+        let id = self.hungry.pop_front()?;
+        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+            subscriber.queued = false;
+        }
+        Some(id)
+    }
+
+    fn queue(&mut self, id: SubscriberId) {
+        if let Some(subscriber) = self.subscribers.get_mut(&id)
+            && !std::mem::replace(&mut subscriber.queued, true)
+        {
+            self.hungry.push_back(id);
+        }
     }
 
     /// One row of a read, in order. Breaks when its reader can take no more.
@@ -252,7 +270,7 @@ impl Hub {
                 if exhausted || subscriber.cursor.seq >= tail {
                     subscriber.live = true;
                 } else if subscriber.has_room() {
-                    self.hungry.push_back(id);
+                    self.queue(id);
                 }
             }
         }
@@ -291,7 +309,7 @@ impl Hub {
             self.sendable.push_back(id);
         }
         if subscriber.is_hungry() {
-            self.hungry.push_back(id);
+            self.queue(id);
         }
         false
     }

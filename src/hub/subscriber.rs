@@ -13,6 +13,7 @@ use crate::model::limits::OUTBOX_BYTES;
 use crate::model::row::{Position, Row};
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, not one state")]
 pub(super) struct Subscriber {
     pub(super) filter: Filter,
     /// The last row it was offered while it was behind. Once it is live the hub's tail takes over, and this is
@@ -20,6 +21,8 @@ pub(super) struct Subscriber {
     pub(super) cursor: Position,
     /// Whether it has been offered every row that the hub has read.
     pub(super) live: bool,
+    /// Whether it is in the queue of those who want to be filled.
+    pub(super) queued: bool,
     /// Whether its socket is full.
     pub(super) blocked: bool,
     /// Whether its last frame is in the buffer.
@@ -34,6 +37,7 @@ impl Subscriber {
             filter,
             cursor,
             live: false,
+            queued: false,
             blocked: false,
             closing: false,
             heartbeat_due: None,

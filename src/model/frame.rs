@@ -81,6 +81,9 @@ pub enum RejectReason {
     Timeout,
     /// The hub serves as many subscribers as it can.
     TooManySubscribers,
+    /// A reason that is newer than this program; a refusal all the same.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A refusal and what its reader can do about it.
@@ -230,6 +233,9 @@ pub enum GapReason {
     UnknownCursor,
     /// A row cannot be decoded and could have been wanted.
     UnreadableRow,
+    /// A reason that is newer than this program; a gap all the same.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What could not be delivered, and where delivery goes on.
@@ -410,6 +416,16 @@ mod tests {
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));
         assert_eq!(parse(&json!({"match": "a=1"})).unwrap().alternatives, [["a=1"]]);
         assert_eq!(parse(&json!({"match": ["a=1", "b=1"]})).unwrap().alternatives, [["a=1", "b=1"]]);
+    }
+
+    #[test]
+    fn reasons_of_a_newer_hub_are_understood_as_what_they_are() {
+        let gap = json!({"kind": "gap", "reason": "volcano", "since": EventId::ZERO, "resumed_at": EventId::ZERO, "missed": null});
+        assert!(matches!(serde_json::from_value(gap).unwrap(), Control::Gap(Gap { reason: GapReason::Unknown, .. })));
+        let refusal =
+            json!({"kind": "subscribe_rejected", "reason": "volcano", "remediation": "wait", "supported": null});
+        let refusal = serde_json::from_value(refusal).unwrap();
+        assert!(matches!(refusal, Control::SubscribeRejected { reason: RejectReason::Unknown, .. }));
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub const HEARTBEAT: Duration = Duration::from_mins(1);
 pub const OUTBOX_BYTES: usize = MAX_FRAME_BYTES;
 /// Rows read from the log in one pass before the loop serves the sockets again: about a millisecond of work.
 pub const PAGE_ROWS: usize = 256;
+/// Bytes of decoded rows after which a page ends before it has [`PAGE_ROWS`]: large rows are as much work as many.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+/// Subscribers that are fed from memory in one pass before the loop serves the sockets again.
+pub const FED_PER_PASS: usize = 32;
 /// Newest events kept decoded for subscribers that are slightly behind, by count …
 pub const RING_EVENTS: usize = 512;
 /// … and by the bytes of their stored text, so that an idle hub stays small whatever the events were.
@@ -54,6 +58,10 @@ pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that the kernel queues on a socket that waitbus bound itself, of which it takes somaxconn at most: a
 /// restart must not turn waiters away.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Pause after a connection that could not be taken because descriptors had run out: long enough to be no busy loop,
+/// short enough to be no outage.
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 // ---- clients --------------------------------------------------------------------------------------------------
 

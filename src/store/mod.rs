@@ -21,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use read::{Reader, Size};
-pub use write::{Appended, Wake, Writer};
+pub use write::{Appended, Writer};
 
 /// Files of the log, all in the state directory.
 #[derive(Clone, Debug)]

@@ -1,18 +1,15 @@
 //! Committing events. One [`Writer`] per process, kept open.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use super::{LogPaths, StoreError, checkpoint, schema};
 use crate::model::event::Draft;
 use crate::model::id::{EventId, IdGenerator, Seq};
 use crate::model::limits::{CHECKPOINT_LOOK_EVERY, CHECKPOINT_WAL_BYTES};
 use crate::model::text::one_line;
+use crate::sys::wake::TouchFile;
 
 /// What became of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,31 +38,12 @@ impl Appended {
     }
 }
 
-/// A file that is touched to tell others that the log has grown: [`LogPaths::wake`] after every commit, for readers
-/// that may not use sockets, and [`LogPaths::bell`] by a writer that could not ring, for the hub.
-#[derive(Debug)]
-pub struct Wake(File);
-
-impl Wake {
-    /// Opens the file, which is made where it is missing.
-    pub fn open(file: &Path) -> Result<Wake, StoreError> {
-        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
-        options.map(Wake).map_err(|error| StoreError::io(file, &error))
-    }
-
-    /// Tells those readers. A failure is nobody's error: the row is committed, and the next commit tells them again.
-    pub fn touch(&self) {
-        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&self.0, &Timestamps { last_access: now(), last_modification: now() });
-    }
-}
-
 /// The one that writes.
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
     paths: LogPaths,
-    wake: Wake,
+    wake: TouchFile,
     ids: IdGenerator,
     calls_since_look: usize,
 }
@@ -74,7 +52,7 @@ impl Writer {
     /// Opens the log, which is made where it is missing.
     pub fn open(paths: &LogPaths) -> Result<Writer, StoreError> {
         let connection = schema::open_or_create(paths)?;
-        let wake = Wake::open(&paths.wake())?;
+        let wake = TouchFile::open(&paths.wake()).map_err(|error| StoreError::io(&paths.wake(), &error))?;
         Ok(Writer { connection, paths: paths.clone(), wake, ids: IdGenerator::default(), calls_since_look: 0 })
     }
 

@@ -1,29 +1,43 @@
-//! Ringing the doorbell socket of another process, without ever waiting for it.
+//! Ringing the doorbell of another process, without ever waiting for it: at its socket, or where that cannot be reached
+//! by touching a file that the hub watches.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
+use super::wake::TouchFile;
+
 /// A connection to a doorbell, made when it is first rung and kept.
 #[derive(Debug)]
 pub struct Doorbell {
-    path: PathBuf,
+    socket: Option<PathBuf>,
+    bell_file: PathBuf,
     connection: Option<OwnedFd>,
 }
 
 impl Doorbell {
-    /// The doorbell at a path. Nothing is connected yet.
+    /// The doorbell at a socket, if its path is known, and the file beside the log. Nothing is connected yet.
     #[must_use]
-    pub fn at(path: &Path) -> Doorbell {
-        Doorbell { path: path.to_owned(), connection: None }
+    pub fn at(socket: Option<PathBuf>, bell_file: PathBuf) -> Doorbell {
+        Doorbell { socket, bell_file, connection: None }
     }
 
-    /// Rings. An error means that nobody was told; it is never a reason to fail, because what was committed is in
-    /// the log, and whoever listens next reads it.
-    pub fn ring(&mut self) -> io::Result<()> {
+    /// Rings. That nobody was told is never a reason to fail, because what was committed is in the log, and whoever
+    /// listens next reads it.
+    pub fn ring(&mut self) {
+        // Nobody is there, or this process may not use sockets, or has another runtime directory: a hub that serves
+        // this log somewhere hears the touch.
+        if self.press().is_err()
+            && let Ok(file) = TouchFile::open(&self.bell_file)
+        {
+            file.touch();
+        }
+    }
+
+    fn press(&mut self) -> io::Result<()> {
         // A kept connection may be to a hub that is gone by now; a new one is made once.
         if let Some(connection) = &self.connection {
             match press(connection) {
@@ -31,8 +45,9 @@ impl Doorbell {
                 other => return Ok(other?),
             }
         }
+        let path = self.socket.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let socket = nonblocking_socket()?;
-        match connect(&socket, &SocketAddrUnix::new(&*self.path)?) {
+        match connect(&socket, &SocketAddrUnix::new(&**path)?) {
             Ok(()) => {}
             // A full backlog: others have rung, and the hub has not looked yet.
             Err(Errno::AGAIN | Errno::INPROGRESS) => return Ok(()),

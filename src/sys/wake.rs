@@ -3,12 +3,34 @@
 //! touches that could not ring.
 
 use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use tokio::sync::Notify;
+
+/// A file that is touched to tell others that the log has grown.
+#[derive(Debug)]
+pub struct TouchFile(File);
+
+impl TouchFile {
+    /// Opens the file, which is made where it is missing.
+    pub fn open(file: &Path) -> io::Result<TouchFile> {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(TouchFile)
+    }
+
+    /// Tells those who watch. A failure is nobody's error: what was committed is in the log, and the next touch tells
+    /// them again.
+    pub fn touch(&self) {
+        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.0, &Timestamps { last_access: now(), last_modification: now() });
+    }
+}
 
 /// A watch for touches of one file.
 #[derive(Debug)]
@@ -58,7 +80,6 @@ fn may_be_a_touch(event: &notify::Result<notify::Event>, wake_file: &OsStr) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::time::SystemTime;
 
     use super::*;

@@ -94,6 +94,54 @@ fn a_reader_that_never_reads_delays_nobody_and_misses_nothing() {
 }
 
 #[test]
+fn clients_that_never_stop_sending_stop_nobody_else() {
+    // Reading from a socket that is never empty never gives way by itself.
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let flood = |path: std::path::PathBuf, frame: Option<&str>| {
+        let mut subscriber = crate::harness::Subscriber::connect(&path);
+        if let Some(frame) = frame {
+            subscriber.send(frame.as_bytes());
+        }
+        let mut stream = subscriber.stream;
+        std::thread::spawn(move || while std::io::Write::write_all(&mut stream, &[1; 65_536]).is_ok() {});
+    };
+    flood(bus.broadcast(), Some("{}"));
+    flood(bus.doorbell(), None);
+    let mut subscriber = bus.subscribe(&json!({}));
+    for n in 0..20 {
+        bus.emit("deploy", n);
+        assert_eq!(subscriber.numbers(1), [n]);
+    }
+    hub.stop();
+}
+
+#[test]
+fn a_ring_is_heard_also_when_more_writers_are_connected_than_have_a_place() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut subscriber = bus.subscribe(&json!({}));
+    let places = waitbus::model::limits::MAX_RINGERS + 10;
+    let _silent: Vec<_> =
+        (0..places).map(|_| std::os::unix::net::UnixStream::connect(bus.doorbell()).unwrap()).collect();
+    bus.emit("deploy", 1);
+    assert_eq!(subscriber.numbers(1), [1]);
+}
+
+#[test]
+fn a_hub_that_accepts_and_says_nothing_ends_the_wait_when_its_grace_is_over() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut wait = bus.wait(&["--source", "deploy", "--grace", "300ms"]);
+    Connection::open(bus.database()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    hub.kill();
+    std::fs::remove_file(bus.broadcast()).unwrap();
+    let _frozen = std::os::unix::net::UnixListener::bind(bus.broadcast()).unwrap();
+    assert_eq!(wait.code(), 3);
+    wait.said("could not be reached within 0.3 s");
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_announced_to_those_it_may_concern_and_stops_nobody() {
     // In an earlier implementation one row with invalid UTF-8 stopped all delivery for good.
     let bus = Bus::new();

@@ -19,12 +19,10 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 6] = [
+const SLEEPERS: [(&str, &str); 4] = [
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/cmd/wait.rs", "--timeout is a time"),
-    ("src/daemon/connection.rs", "descriptors have run out, and nobody tells when one is free"),
-    ("src/daemon/doorbell.rs", "the same"),
-    ("src/daemon/webhook/mod.rs", "the same"),
+    ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the hub's own deadlines: heartbeats and idle exit"),
 ];
 

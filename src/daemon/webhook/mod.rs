@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
+use super::Accepting;
 use super::ringer::Ringer;
-use super::{ACCEPT_BACK_OFF, AcceptError, accept_error};
 use crate::config::directories::Directories;
 use crate::config::secret::{self, BadSecret, Secret};
 use crate::model::limits;
@@ -98,6 +98,7 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
     let listener = Arc::new(listener);
     let places = Arc::new(Semaphore::new(limits::MAX_HTTP_CONNECTIONS));
     let mut stopping = stop.clone();
+    let mut accepting = Accepting::on("webhook");
     loop {
         let accepted = tokio::select! {
             biased;
@@ -106,20 +107,14 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watc
         };
         match accepted {
             (Ok((stream, _)), Ok(place)) => {
+                accepting.taken();
                 let (listener, stop) = (Arc::clone(&listener), stop.clone());
                 tokio::spawn(async move {
                     let _place = place;
                     connection(stream, listener, stop).await;
                 });
             }
-            (Err(error), _) => match accept_error(error) {
-                AcceptError::Retry => {}
-                AcceptError::BackOff => {
-                    warn!("the webhook listener cannot take connections: descriptors have run out");
-                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
-                }
-                AcceptError::Fatal(error) => return Err(error),
-            },
+            (Err(error), _) => accepting.failed(error).await?,
             (_, Err(_closed)) => break,
         }
     }

@@ -277,7 +277,8 @@ impl World {
         let text = self.shelf.bytes + 1_000 * self.log.end();
         let bound = 100 + self.clients.len() * (self.log.end() + text / 500);
         for _ in 0..bound {
-            let mut busy = self.page();
+            // As the service drives it: a pass without a page may still be followed by one with.
+            let mut busy = self.page() || self.hub.wants_rows();
             while self.write() {
                 busy = true;
             }
