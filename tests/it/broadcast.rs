@@ -104,7 +104,7 @@ fn clients_that_never_stop_sending_stop_nobody_else() {
             subscriber.send(frame.as_bytes());
         }
         let mut stream = subscriber.stream;
-        std::thread::spawn(move || while std::io::Write::write_all(&mut stream, &[1; 65_536]).is_ok() {});
+        std::thread::spawn(move || while std::io::Write::write_all(&mut stream, &vec![1; 65_536]).is_ok() {});
     };
     flood(bus.broadcast(), Some("{}"));
     flood(bus.doorbell(), None);
