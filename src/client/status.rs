@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::connection::{Connection, DialError, Received};
 use crate::config::directories::{BadDirectory, Directories};
 use crate::model::frame::{HubStatus, Subscribe};
-use crate::sys::lock::HubLock;
+use crate::sys::lock::{Holder, HubLock};
 
 /// How long a hub that runs may take to answer; its loop never works longer than milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub enum HubState {
     NotRunning,
     /// It answered.
     Running(HubStatus),
-    /// Somebody has the lock and does not answer, or may not be asked.
+    /// Somebody has the lock and does not answer, or may not be asked; or nobody can tell who has it.
     Silent {
         /// The process that has the lock.
         pid: Option<u32>,
@@ -29,8 +29,16 @@ pub enum HubState {
 /// Asks. A socket that a service manager holds for a hub that does not run is not touched, because that would start
 /// it.
 pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
-    let held = HubLock::open(&directories.hub_lock()).and_then(|lock| lock.holder());
-    let Ok(Some(pid)) = held else { return Ok(HubState::NotRunning) };
+    let lock = directories.hub_lock();
+    let held = HubLock::open_existing(&lock).and_then(|lock| lock.map_or(Ok(Holder::Nobody), |lock| lock.held_by()));
+    let pid = match held {
+        Ok(Holder::Nobody) => return Ok(HubState::NotRunning),
+        Ok(Holder::Somebody(pid)) => pid,
+        Err(error) => {
+            let problem = format!("who has {} cannot be asked: {error}", lock.display());
+            return Ok(HubState::Silent { pid: None, problem });
+        }
+    };
     let path = directories.broadcast()?;
     // A filter that no event passes: this subscriber wants nothing but the status.
     let nothing = vec![vec!["event_id=null".to_owned()]];
@@ -50,6 +58,6 @@ pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
     let late = || Err(format!("it did not answer within {} s", PATIENCE.as_secs()));
     Ok(match tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| late()) {
         Ok(status) => HubState::Running(status),
-        Err(problem) => HubState::Silent { pid: Some(pid), problem },
+        Err(problem) => HubState::Silent { pid, problem },
     })
 }

@@ -16,6 +16,37 @@ pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
 /// Level of the daemons' log: `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
+/// What a service manager tells one process about itself (systemd.exec(5), `sd_listen_fds(3)`, `sd_notify(3)`). It is
+/// wrong for any other: a hub that a client starts is not the service, does not have its sockets and secrets, does not
+/// feed its watchdog, and does not write to its journal stream.
+pub const OF_ONE_SERVICE: [&str; 25] = [
+    "NOTIFY_SOCKET",
+    "MAINPID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "SYSTEMD_EXEC_PID",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "PIDFILE",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "FDSTORE",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS_FIRST_FD",
+    "CREDENTIALS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+    "REMOTE_ADDR",
+];
+
 /// The value of a variable, if it has one.
 #[must_use]
 pub fn get(name: &str) -> Option<OsString> {

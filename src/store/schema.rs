@@ -1,5 +1,6 @@
 //! The file itself: where it lives, who may read it, its tables and their version, and the settings of a connection.
 
+use std::os::unix::fs::PermissionsExt;
 use std::{fs, io};
 
 use rusqlite::config::DbConfig;
@@ -130,18 +131,15 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes the log under another name and links it into place whole: no other process ever sees half of it, and of
 /// two that do it at once one wins.
 fn create(paths: &LogPaths) -> Result<(), StoreError> {
-    let new = paths.directory().join(format!(".events.db.{}", std::process::id()));
-    let fail = |error: io::Error| StoreError::io(&new, &error);
-    let remove = || {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let mut name = new.clone().into_os_string();
-            name.push(suffix);
-            let _ = fs::remove_file(name);
-        }
-    };
-    remove();
-    fs::OpenOptions::new().write(true).create_new(true).open(&new).map_err(fail)?;
-    private::file(&new).map_err(fail)?;
+    // The same directory, and not one below it: a sandbox may forbid to link from one to another. The name is unique:
+    // two makers can have the same process id, in two namespaces or as two threads. Closed at once, because closing
+    // it later would give up the locks that SQLite takes on it.
+    let new = tempfile::Builder::new()
+        .prefix(".events.db.")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(paths.directory())
+        .map_err(|error| StoreError::io(paths.directory(), &error))?
+        .into_temp_path();
     let made = Connection::open(&new)
         .and_then(|connection| {
             connection.execute_batch(&format!(
@@ -152,16 +150,21 @@ fn create(paths: &LogPaths) -> Result<(), StoreError> {
         })
         .map_err(|error| StoreError::sql(&new, &error));
     let linked = made.and_then(|()| match fs::hard_link(&new, paths.database()) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fail(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io(&new, &error)),
         _ => Ok(()),
     });
-    remove();
+    // The file itself goes when its path is dropped; these are only there if something failed.
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut name = new.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = fs::remove_file(name);
+    }
     linked
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
     use super::*;

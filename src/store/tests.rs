@@ -264,16 +264,25 @@ fn pruning_removes_by_age_by_number_and_by_size_and_stops() {
 }
 
 #[test]
-fn two_processes_that_make_the_log_at_once_share_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let paths = LogPaths::new(directory.path());
-    // Threads of one process share a pid, so the second one meets the first one's file half-way; only whole
-    // processes race in the program, and the integration tests start those.
-    let first = Writer::open(&paths).unwrap();
-    let mut second = Writer::open(&paths).unwrap();
-    drop(first);
-    second.append(&draft(None), at(1)).unwrap();
-    assert_eq!(Reader::open(&paths).unwrap().newest().unwrap().seq, Seq(1));
+fn makers_of_the_log_at_once_share_one() {
+    const MAKERS: usize = 8;
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = LogPaths::new(directory.path());
+        let start = std::sync::Barrier::new(MAKERS);
+        std::thread::scope(|scope| {
+            for _ in 0..MAKERS {
+                scope.spawn(|| {
+                    start.wait();
+                    Writer::open(&paths).unwrap().append(&draft(None), at(1)).unwrap();
+                });
+            }
+        });
+        assert_eq!(Reader::open(&paths).unwrap().newest().unwrap().seq, Seq(8), "everybody's event is in the one log");
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod other_user;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
+#[cfg(target_os = "linux")]
+mod starting;
 mod tidy;
 mod waiting;
 mod webhook;
