@@ -15,7 +15,7 @@ use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::store::{LogPaths, Reader};
-use crate::sys::lock::HubLock;
+use crate::sys::lock::{Holder, HubLock};
 
 /// How a feed behaves when the hub is not there.
 #[derive(Clone, Copy, Debug)]
@@ -221,5 +221,6 @@ async fn keep_dialling(
 }
 
 fn is_held(directories: &Directories) -> bool {
-    HubLock::open(&directories.hub_lock()).and_then(|lock| lock.holder()).is_ok_and(|holder| holder.is_some())
+    let lock = HubLock::open_existing(&directories.hub_lock()).ok().flatten();
+    lock.is_some_and(|lock| lock.held_by().is_ok_and(|holder| holder != Holder::Nobody))
 }
