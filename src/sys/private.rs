@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_may_only_read_is_narrowed() {
+    fn a_directory_that_others_may_look_into_is_narrowed() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a");
         directory(&path.join("b")).unwrap();
         assert_eq!((mode(&path), mode(&path.join("b"))), (0o700, 0o700));
-        for readable in [0o755, 0o750, 0o711] {
+        for readable in [0o775, 0o770, 0o755, 0o750, 0o711] {
             set_permissions(&path, Permissions::from_mode(readable)).unwrap();
             directory(&path).unwrap();
             assert_eq!(mode(&path), 0o700);
