@@ -299,6 +299,23 @@ fn a_row_that_is_larger_than_a_step_is_given_back_in_several() {
 }
 
 #[test]
+fn a_foreign_summary_is_cleaned_whatever_its_row_claims_and_a_huge_one_is_not_read() {
+    let bench = bench();
+    bench.foreign(
+        "INSERT INTO events (source, event_type, ingest_method, summary)
+         VALUES ('x', 'y', 'emit', 'red ' || char(27) || '[31m'), ('x', 'y', 'webhook', hex(zeroblob(5000000)))",
+    );
+    let mut summaries = Vec::new();
+    let visit = &mut |row| {
+        let Row::Event(record) = row else { panic!("{row:?}") };
+        summaries.push(record.event.summary);
+        ControlFlow::Continue(())
+    };
+    bench.reader.scan(Seq::START, 10, false, visit).unwrap();
+    assert_eq!(summaries, ["red [31m", ""]);
+}
+
+#[test]
 fn two_processes_that_make_the_log_at_once_share_one() {
     let directory = tempfile::tempdir().unwrap();
     let paths = LogPaths::new(directory.path());
