@@ -240,6 +240,8 @@ fn decode(row: &rusqlite::Row<'_>, seq: Seq) -> Result<Record, Box<Unreadable>> 
             envelope: PartialEnvelope {
                 source: columns.name(3, "source").ok(),
                 event_type: columns.name(4, "event_type").ok(),
+                owner: columns.text(5, "owner", limits::MAX_REPO_BYTES).ok().map(str::to_owned),
+                repo: columns.text(6, "repo", limits::MAX_REPO_BYTES).ok().map(str::to_owned),
             },
             problem,
         })
