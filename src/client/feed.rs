@@ -141,7 +141,7 @@ impl Feed {
     fn whole_event(&self, id: EventId) -> Option<serde_json::Map<String, serde_json::Value>> {
         let reader = Reader::open(&LogPaths::new(&self.directories.state)).ok()?;
         let (record, _) = reader.find(id).ok()??;
-        event_body(&record.event).as_object().cloned()
+        Some(event_body(&record.event))
     }
 }
 

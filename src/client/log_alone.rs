@@ -8,9 +8,9 @@ use super::{BusError, Item};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
-use crate::model::frame::{Gap, GapReason};
+use crate::model::frame::Gap;
 use crate::model::id::EventId;
-use crate::model::limits::PAGE_ROWS;
+use crate::model::limits::{PAGE_BYTES, PAGE_ROWS};
 use crate::model::row::{Position, Row};
 use crate::store::{LogPaths, Reader};
 use crate::sys::wake::WakeWatch;
@@ -66,7 +66,10 @@ impl LogAlone {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(item);
             }
-            if self.read_page()? && self.ready.is_empty() {
+            if !self.read_page()? {
+                // A long way to the end must not keep whoever waits from its timeout or its signals.
+                tokio::task::yield_now().await;
+            } else if self.ready.is_empty() {
                 self.watch.touched().await;
             }
         }
@@ -75,37 +78,74 @@ impl LogAlone {
     /// Reads one page into `ready`. Returns whether the end of the log was reached.
     fn read_page(&mut self) -> Result<bool, BusError> {
         let LogAlone { reader, filter, position, ready, .. } = self;
+        let mut bytes = 0;
         let end = reader.scan(position.seq, PAGE_ROWS, filter.reads_payload(), &mut |row| {
-            let (reached, item) = look_at(filter, *position, row);
-            ready.extend(item);
-            *position = reached;
-            ControlFlow::Continue(())
+            bytes += row.weight();
+            if filter.concerns(&row) {
+                ready.extend(item(&row, *position));
+            }
+            *position = row.position(*position);
+            if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(end)
     }
 }
 
-fn look_at(filter: &Filter, from: Position, row: Row) -> (Position, Option<Item>) {
+fn item(row: &Row, from: Position) -> Option<Item> {
     match row {
-        Row::Event(record) => {
-            let id = record.event.id;
-            let body = || event_body(&record.event).as_object().cloned().unwrap_or_default();
-            let item = filter.wants(&record).then(|| Item::Event { id, body: body() });
-            (Position { seq: record.seq, id }, item)
-        }
-        Row::Unreadable(row) => {
-            let reached = Position { seq: row.seq, id: row.id.unwrap_or(from.id) };
-            let gap = Gap { reason: GapReason::UnreadableRow, since: from.id, resumed_at: reached.id, missed: Some(1) };
-            (reached, filter.could_want(&row.envelope).then_some(Item::Gap(gap)))
-        }
-        Row::Lost(lost) => {
-            let gap = Gap {
-                reason: GapReason::Pruned,
-                since: from.id,
-                resumed_at: lost.through.id,
-                missed: Some(lost.missed),
-            };
-            (lost.through, Some(Item::Gap(gap)))
-        }
+        Row::Event(record) => Some(Item::Event { id: record.event.id, body: event_body(&record.event) }),
+        Row::Unreadable(_) | Row::Lost(_) => row.gap(from).map(Item::Gap),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::model::event::{Draft, ingest_method};
+    use crate::model::id::Seq;
+    use crate::model::predicate::{Condition, Conjunction};
+    use crate::store::Writer;
+
+    /// Where a reader that finds nothing is when it first lets others have a turn.
+    fn reached(rows: usize, payload: &str, condition: &str) -> Seq {
+        let home = tempfile::tempdir().unwrap();
+        let [runtime, state, config] = ["runtime", "state", "config"].map(|name| home.path().join(name));
+        let directories = Directories { runtime, state, config };
+        let draft = Draft {
+            source: "load".into(),
+            event_type: "x".into(),
+            ingest_method: ingest_method::EMIT,
+            payload: Some(payload.into()),
+            ..Draft::default()
+        };
+        let mut writer = Writer::open(&LogPaths::new(&directories.state)).unwrap();
+        writer.append_all(&vec![draft; rows], SystemTime::UNIX_EPOCH).unwrap();
+        let filter = Filter {
+            alternatives: vec![Conjunction::new(vec![Condition::parse(condition).unwrap()])],
+            ..Filter::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut log = LogAlone::open(&directories, filter, Some(EventId::ZERO)).unwrap();
+            {
+                let mut next = pin!(log.next());
+                let first = poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
+                assert!(first, "nothing is wanted");
+            }
+            log.position.seq
+        })
+    }
+
+    #[test]
+    fn a_long_way_to_the_end_is_interrupted_after_each_page() {
+        assert_eq!(reached(3 * PAGE_ROWS, "", "source=deploy").0, i64::try_from(PAGE_ROWS).unwrap());
+        let large = format!("\"{}\"", "x".repeat(PAGE_BYTES / 2));
+        assert_eq!(reached(10, &large, "payload=y").0, 2, "a page has bytes, too");
+        assert_eq!(reached(10, &large, "source=deploy").0, 10, "of what is read");
     }
 }

@@ -1,11 +1,12 @@
 //! Printing: data on standard output, words on standard error, and what a closed pipe means.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
 use crate::model::id::EventId;
-use crate::model::text::one_line;
+use crate::model::text::{is_invisible, one_line};
 
 /// The reader of our output has gone, which is its right: `waitbus tail | head -1` is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +27,44 @@ pub(super) fn say(text: &str) {
 pub(super) fn event(id: EventId, mut body: Map<String, Value>, json: bool) -> String {
     if json {
         body.insert("cursor".into(), id.to_string().into());
-        return Value::Object(body).to_string();
+        return printable(&Value::Object(body).to_string());
     }
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     match text("summary") {
         "" => one_line(&format!("{} {}", text("source"), text("event_type"))),
         summary => one_line(summary),
+    }
+}
+
+/// JSON text that means the same and that a terminal shows as it is. Serializing escapes only what the format forbids,
+/// which U+009B is not; outside its strings JSON has none of these characters.
+fn printable(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_on_a_terminal_is_only_text_and_means_the_same() {
+        let body = json!({"a\u{7f}": "\u{9b}31m \u{1b}[0m\n \u{202e}\u{200b} \u{e0041} é 🙂 \\u009b"});
+        let line = event(EventId::ZERO, body.as_object().cloned().unwrap(), true);
+        assert!(!line.contains(|c: char| c.is_control() || is_invisible(c)), "{line:?}");
+        assert!(line.contains("é 🙂") && line.contains("\\udb40\\udc41"), "{line}");
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed.get("a\u{7f}"), body.get("a\u{7f}"));
     }
 }

@@ -6,15 +6,15 @@ use clap::Args;
 
 use super::conditions::Conditions;
 use super::exit::{Exit, Failure};
-use super::output;
+use super::output::{self, Closed};
 use super::time::{self, When};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
 use crate::model::frame::GapReason;
 use crate::model::id::Seq;
-use crate::model::limits::PAGE_ROWS;
-use crate::model::row::{Resolved, Row};
+use crate::model::limits::{PAGE_BYTES, PAGE_ROWS};
+use crate::model::row::{Position, Resolved, Row};
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// Print the log from a point on, oldest first, then stop
@@ -46,19 +46,19 @@ pub(super) fn run(arguments: &Arguments, directories: &Directories) -> Result<Ex
         // All that there is; what was pruned is nobody's question.
         None => Resolved { position: reader.beginning()?, gap: None },
     };
-    let mut replay =
-        Replay { filter, json: arguments.json, reached: start.position.seq, complete: true, closed: false };
+    // What is committed while this prints belongs to the next replay.
+    let end = reader.newest()?.seq;
+    let mut replay = Replay { filter, json: arguments.json, reached: start.position, end, complete: true };
     match start.gap {
         None => {}
         Some(GapReason::UnknownCursor) => replay.warn("this log has never had that cursor; beginning at its time"),
         Some(_) => replay.warn("events after that point were pruned"),
     }
-    // What is committed while this prints belongs to the next replay.
-    let end = reader.newest()?.seq;
-    while !replay.closed && replay.reached < end {
-        let exhausted =
-            reader.scan(replay.reached, PAGE_ROWS, replay.filter.reads_payload(), &mut |row| replay.print(row, end))?;
-        if exhausted {
+    while replay.reached.seq < end {
+        // Printed when the statement is over: a pager that is left open would keep the log from being checkpointed.
+        let (rows, exhausted) = replay.page(&reader)?;
+        let closed = rows.iter().any(|row| replay.print(row).is_err());
+        if closed || exhausted {
             break;
         }
     }
@@ -68,37 +68,50 @@ pub(super) fn run(arguments: &Arguments, directories: &Directories) -> Result<Ex
 struct Replay {
     filter: Filter,
     json: bool,
-    reached: Seq,
+    reached: Position,
+    end: Seq,
     complete: bool,
-    closed: bool,
 }
 
 impl Replay {
-    fn print(&mut self, row: Row, end: Seq) -> ControlFlow<()> {
+    /// The next rows, and whether they are the last ones.
+    fn page(&self, reader: &Reader) -> Result<(Vec<Row>, bool), StoreError> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        let exhausted = reader.scan(self.reached.seq, PAGE_ROWS, self.filter.reads_payload(), &mut |row| {
+            bytes += row.weight();
+            rows.push(row);
+            if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok((rows, exhausted))
+    }
+
+    /// Prints a row that lies before the end, and moves past it.
+    fn print(&mut self, row: &Row) -> Result<(), Closed> {
+        let from = self.reached;
+        // Of rows that were pruned while this ran, those before the end are missed.
+        if from.seq >= self.end || (row.position(from).seq > self.end && !matches!(row, Row::Lost(_))) {
+            self.reached.seq = self.end;
+            return Ok(());
+        }
+        self.reached = row.position(from);
+        if !self.filter.concerns(row) {
+            return Ok(());
+        }
         match row {
-            Row::Event(record) if record.seq > end => {
-                self.reached = end;
-                return ControlFlow::Break(());
-            }
             Row::Event(record) => {
-                self.reached = record.seq;
-                if self.filter.wants(&record) {
-                    let body = event_body(&record.event).as_object().cloned().unwrap_or_default();
-                    self.closed = output::line(&output::event(record.event.id, body, self.json)).is_err();
-                }
+                let line = output::event(record.event.id, event_body(&record.event), self.json);
+                output::line(&line)?;
             }
             Row::Unreadable(row) => {
-                self.reached = row.seq;
-                if self.filter.could_want(&row.envelope) {
-                    self.warn(&format!("row {} of the log cannot be read: {}", row.seq.0, row.problem));
-                }
+                self.warn(&format!("row {} of the log cannot be read: {}", row.seq.0, row.problem));
             }
             Row::Lost(lost) => {
-                self.reached = lost.through.seq;
-                self.warn(&format!("{} events were pruned", lost.missed));
+                let missed = lost.through.seq.0.min(self.end.0) - from.seq.0;
+                self.warn(&format!("{missed} events were pruned"));
             }
         }
-        if self.closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(())
     }
 
     fn warn(&mut self, text: &str) {

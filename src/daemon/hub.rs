@@ -162,9 +162,7 @@ impl Service {
                 foreign |= is_foreign(&row);
                 announce(&row);
             }
-            if let Row::Event(record) = &row {
-                bytes += record.weight();
-            }
+            bytes += row.weight();
             hub.offer(read, row)?;
             // A few large rows are a page too.
             if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -27,8 +27,8 @@ use bytes::Bytes;
 
 pub use facts::{Identity, Read, SubscriberId, Subscription};
 
-use crate::model::frame::{Control, Gap, GapReason, PROTO};
-use crate::model::id::{EventId, Seq};
+use crate::model::frame::{Control, Gap, PROTO};
+use crate::model::id::Seq;
 use crate::model::limits;
 use crate::model::row::{Position, Resolved, Row};
 use index::Index;
@@ -386,8 +386,3 @@ impl Hub {
 
 /// A frame that is encoded when the first subscriber needs it and shared by all.
 type SharedFrame = OnceCell<Bytes>;
-
-/// The frame that announces rows which pruning has removed.
-fn lost_frame(since: EventId, through: Position, missed: u64) -> Control {
-    Control::Gap(Gap { reason: GapReason::Pruned, since, resumed_at: through.id, missed: Some(missed) })
-}

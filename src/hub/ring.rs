@@ -29,25 +29,6 @@ impl Entry {
         let Row::Event(record) = &self.row else { return None };
         Some(self.frame.get_or_init(|| encode_event(&record.event)).clone())
     }
-
-    /// The place that a reader has reached once it has seen this row and came from `before`.
-    pub(super) fn position(&self, before: Position) -> Position {
-        match &self.row {
-            Row::Event(record) => Position { seq: record.seq, id: record.event.id },
-            // A row without a readable name cannot be resumed from; the one before it can, at the price of
-            // meeting the row again.
-            Row::Unreadable(row) => Position { seq: row.seq, id: row.id.unwrap_or(before.id) },
-            Row::Lost(lost) => lost.through,
-        }
-    }
-
-    fn weight(&self) -> usize {
-        match &self.row {
-            Row::Event(record) => record.weight(),
-            Row::Unreadable(row) => row.problem.len(),
-            Row::Lost(_) => 0,
-        }
-    }
 }
 
 /// A bounded, gapless run of rows that ends at the newest one read.
@@ -70,19 +51,19 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        self.tail = entry.position(self.tail);
-        self.weight += entry.weight();
+        self.tail = entry.row.position(self.tail);
+        self.weight += entry.row.weight();
         self.entries.push_back(entry);
         while self.entries.len() > RING_EVENTS || self.weight > RING_BYTES {
             let Some(oldest) = self.entries.pop_front() else { break };
-            self.weight -= oldest.weight();
-            self.start = oldest.position(Position::START).seq;
+            self.weight -= oldest.row.weight();
+            self.start = oldest.row.position(Position::START).seq;
         }
     }
 
     /// The rows after a place, or `None` if some of them are only in the log.
     pub(super) fn after(&self, seq: Seq) -> Option<impl Iterator<Item = &Entry>> {
-        let first = self.entries.partition_point(|entry| entry.position(Position::START).seq <= seq);
+        let first = self.entries.partition_point(|entry| entry.row.position(Position::START).seq <= seq);
         (seq >= self.start).then(|| self.entries.range(first..))
     }
 }
@@ -101,7 +82,7 @@ mod tests {
 
     fn seqs(ring: &Ring, after: i64) -> Option<Vec<i64>> {
         let rows = ring.after(Seq(after))?;
-        Some(rows.map(|entry| entry.position(Position::START).seq.0).collect())
+        Some(rows.map(|entry| entry.row.position(Position::START).seq.0).collect())
     }
 
     #[test]

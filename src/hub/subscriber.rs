@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
-use super::lost_frame;
 use super::ring::Entry;
 use crate::model::filter::Filter;
-use crate::model::frame::{Control, Gap, GapReason};
+use crate::model::frame::Control;
 use crate::model::limits::OUTBOX_BYTES;
-use crate::model::row::{Position, Row};
+use crate::model::row::Position;
 
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts, not one state")]
@@ -72,28 +71,15 @@ impl Subscriber {
     /// Takes a row: puts its frame into the buffer if it concerns this subscriber, and moves the cursor past it.
     /// `from` is where the subscriber is. Returns how many frames that was.
     pub(super) fn take(&mut self, entry: &Entry, from: Position) -> u64 {
-        let reached = entry.position(from);
+        let reached = entry.row.position(from);
         if reached.seq <= from.seq {
             return 0;
         }
         let before = self.outbox.frames.len();
-        match &entry.row {
-            Row::Event(record) if self.filter.wants(record) => self.outbox.push(entry.frame().unwrap_or_default()),
-            Row::Event(_) => {}
-            Row::Unreadable(row) => {
-                if self.filter.could_want(&row.envelope) {
-                    let gap = Gap {
-                        reason: GapReason::UnreadableRow,
-                        since: from.id,
-                        resumed_at: reached.id,
-                        missed: Some(1),
-                    };
-                    self.push(&Control::Gap(gap));
-                }
-            }
-            Row::Lost(lost) => {
-                let missed = u64::try_from(lost.through.seq.0 - from.seq.0).unwrap_or(0);
-                self.push(&lost_frame(from.id, lost.through, missed));
+        if self.filter.concerns(&entry.row) {
+            match entry.row.gap(from) {
+                Some(gap) => self.push(&Control::Gap(gap)),
+                None => self.outbox.push(entry.frame().unwrap_or_default()),
             }
         }
         self.cursor = reached;

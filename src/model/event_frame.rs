@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::codec;
 use super::event::{ENVELOPE, Event, Fields};
@@ -62,31 +62,34 @@ impl<'a, I: Iterator<Item = (&'a String, &'a Value)> + Clone> Serialize for Fiel
 
 /// The event as its reader would get it in one piece: the body of an `event` frame, whatever its size.
 #[must_use]
-pub fn event_body(event: &Event) -> Value {
-    serde_json::to_value(EventFrame(event)).unwrap_or_default()
+pub fn event_body(event: &Event) -> Map<String, Value> {
+    match serde_json::to_value(EventFrame(event)) {
+        Ok(Value::Object(body)) => body,
+        _ => Map::new(),
+    }
 }
 
-/// Bytes of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
+/// Bytes of each of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
+/// With every column at its bound and every character of it escaped to six, the envelope takes about 15 KiB: they fit.
 const KEPT_FIELD_BYTES: usize = 1_024;
-/// Bytes that a `truncated` frame keeps free for its envelope; the columns' own bounds add up to less, and a
-/// foreign row that breaks them loses its fields first.
-const ENVELOPE_BYTES: usize = 8 * 1_024;
 
 fn encode_truncated(event: &Event) -> Bytes {
-    let size = |value: &Value| serde_json::to_vec(value).map_or(usize::MAX, |text| text.len());
-    let mut room = MAX_FRAME_BYTES - ENVELOPE_BYTES;
     let mut kept = Fields::new();
+    let mut room = MAX_FRAME_BYTES.saturating_sub(json_bytes(&TruncatedFrame { event, fields: &kept }));
     let verdict = ["status", "conclusion"].iter().filter_map(|name| event.fields.get_key_value(*name));
-    for (name, value) in verdict.filter(|(_, value)| size(value) <= KEPT_FIELD_BYTES).chain(&event.fields) {
+    for (name, value) in verdict.filter(|(_, value)| json_bytes(value) <= KEPT_FIELD_BYTES).chain(&event.fields) {
         // Four bytes: two quotes, a colon, a comma. Names are escaped like texts.
-        let cost = size(&Value::String(name.clone())).saturating_add(size(value)).saturating_add(4);
+        let cost = json_bytes(&Value::String(name.clone())).saturating_add(json_bytes(value)).saturating_add(4);
         if cost <= room && !kept.contains_key(name) {
             room -= cost;
             kept.insert(name.clone(), value.clone());
         }
     }
-    let frame = |fields: &Fields| codec::encode(&TruncatedFrame { event, fields });
-    frame(&kept).or_else(|| frame(&Fields::new())).unwrap_or_default()
+    codec::encode(&TruncatedFrame { event, fields: &kept }).unwrap_or_default()
+}
+
+fn json_bytes<T: Serialize>(value: &T) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 struct TruncatedFrame<'a> {
@@ -118,6 +121,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::event::tests::record;
+    use super::super::limits;
     use super::*;
 
     fn body(frame: &Bytes) -> Value {
@@ -152,6 +156,35 @@ mod tests {
         assert_eq!(frame["fields"]["exit_code"], 3);
         assert_eq!(frame["fields"]["source"], "github");
         assert_eq!(frame["fields"].get("bbb"), None);
+    }
+
+    #[test]
+    fn columns_full_of_escapes_leave_room_for_the_verdict() {
+        let escapes = |bytes: usize| "\u{1}".repeat(bytes);
+        let mut record = record(3, "github", &json!({}));
+        let event = &mut record.event;
+        event.delivery_id = escapes(limits::MAX_DELIVERY_ID_BYTES);
+        (event.owner, event.repo) = (escapes(limits::MAX_REPO_BYTES), escapes(limits::MAX_REPO_BYTES));
+        (event.source, event.event_type) = (escapes(limits::MAX_NAME_BYTES), escapes(limits::MAX_NAME_BYTES));
+        event.ingest_method = escapes(limits::MAX_NAME_BYTES);
+        event.summary = escapes(4 * limits::MAX_SUMMARY_CHARS);
+        let verdict = "x".repeat(KEPT_FIELD_BYTES - 2);
+        for bytes in (0..120_000).step_by(997) {
+            event.fields = json!({
+                "aaa": "x".repeat(bytes / 2), "bbb": escapes(bytes / 6), "ccc": bytes,
+                "conclusion": verdict, "status": verdict, "msg_correlation_id": escapes(KEPT_FIELD_BYTES),
+            })
+            .as_object()
+            .cloned()
+            .unwrap();
+            let frame = encode_event(event);
+            assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
+            let frame = body(&frame);
+            assert_eq!(
+                (&frame["fields"]["conclusion"], &frame["fields"]["status"]),
+                (&json!(verdict), &json!(verdict))
+            );
+        }
     }
 
     proptest! {

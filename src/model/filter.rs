@@ -2,7 +2,7 @@
 
 use super::event::Record;
 use super::predicate::Conjunction;
-use super::row::PartialEnvelope;
+use super::row::{PartialEnvelope, Row};
 
 /// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,16 @@ impl Filter {
             && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.holds(record)))
     }
 
+    /// Whether the subscriber has to hear of this row: an event that it wants, or a gap that may hide one.
+    #[must_use]
+    pub fn concerns(&self, row: &Row) -> bool {
+        match row {
+            Row::Event(record) => self.wants(record),
+            Row::Unreadable(row) => self.could_want(&row.envelope),
+            Row::Lost(_) => true,
+        }
+    }
+
     /// Whether the subscriber could have wanted a row of which only this is known. A row that provably does not
     /// concern it does not end its wait.
     #[must_use]
@@ -73,11 +83,19 @@ impl Filter {
         let known = |key: &str| match key {
             "source" | "fields.source" => row.source.as_deref(),
             "event_type" | "fields.event_type" => row.event_type.as_deref(),
+            "owner" | "fields.owner" => row.owner.as_deref(),
+            "repo" | "fields.repo" => row.repo.as_deref(),
             _ => None,
         };
         let types =
             row.event_type.as_ref().is_none_or(|kind| self.event_types.is_empty() || self.event_types.contains(kind));
-        types && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.could_hold(known)))
+        let repos = match (&row.owner, &row.repo) {
+            (Some(owner), Some(repo)) => {
+                self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(owner, repo))
+            }
+            _ => true,
+        };
+        types && repos && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.could_hold(known)))
     }
 
     /// Whether deciding needs the stored payload.
@@ -131,9 +149,27 @@ mod tests {
             ])],
             ..Filter::default()
         };
-        let row = |source: Option<&str>| PartialEnvelope { source: source.map(str::to_owned), event_type: None };
+        let row =
+            |source: Option<&str>| PartialEnvelope { source: source.map(str::to_owned), ..PartialEnvelope::default() };
         assert!(filter.could_want(&row(None)));
         assert!(filter.could_want(&row(Some("github"))));
         assert!(!filter.could_want(&row(Some("deploy"))));
+
+        let row = |owner: Option<&str>, repo: Option<&str>| PartialEnvelope {
+            owner: owner.map(str::to_owned),
+            repo: repo.map(str::to_owned),
+            ..PartialEnvelope::default()
+        };
+        let in_repo = Filter { repos: vec![RepoFilter::parse("octo/hello").unwrap()], ..Filter::default() };
+        let by_condition = Filter {
+            alternatives: vec![Conjunction::new(vec![Condition::parse("repo=hello").unwrap()])],
+            ..Filter::default()
+        };
+        for filter in [in_repo, by_condition] {
+            assert!(filter.could_want(&row(Some("octo"), Some("hello"))));
+            assert!(filter.could_want(&row(Some("octo"), None)));
+            assert!(!filter.could_want(&row(Some("octo"), Some("other"))));
+            assert!(!filter.could_want(&row(Some(""), Some(""))), "a row without a repository");
+        }
     }
 }

@@ -30,9 +30,10 @@ pub const HEARTBEAT: Duration = Duration::from_mins(1);
 /// Bytes waiting for one subscriber before the hub stops filling its buffer and lets it go on from its cursor
 /// later. One frame may overshoot it, so the real bound is this plus one frame.
 pub const OUTBOX_BYTES: usize = MAX_FRAME_BYTES;
-/// Rows read from the log in one pass before the loop serves the sockets again: about a millisecond of work.
+/// Rows read from the log in one pass before the loop serves the sockets again: about a millisecond of work; bounded …
 pub const PAGE_ROWS: usize = 256;
-/// Bytes of decoded rows after which a page ends before it has [`PAGE_ROWS`]: large rows are as much work as many.
+/// … and by the bytes of their text, which one row may exceed: pages of large payloads neither fill the memory nor
+/// keep the loop for long.
 pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Subscribers that are fed from memory in one pass before the loop serves the sockets again.
 pub const FED_PER_PASS: usize = 32;
@@ -89,6 +90,9 @@ pub const MAX_REPO_BYTES: usize = 128;
 pub const MAX_DELIVERY_ID_BYTES: usize = 512;
 /// Longest `summary`, in characters: one line of a wide terminal, twice.
 pub const MAX_SUMMARY_CHARS: usize = 300;
+/// Longest stored `summary` that is read at all, in bytes. waitbus stores at most four for each character; a foreign
+/// row's may have much that cleaning takes out, but one that is longer than this is no line, and counts as empty.
+pub const MAX_STORED_SUMMARY_BYTES: usize = 16 * 1024;
 /// Largest `fields` object, in bytes of JSON. Larger than a frame on purpose: such an event travels as
 /// `truncated`, and its reader fetches the rest from the log.
 pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
@@ -119,8 +123,11 @@ pub const CHECKPOINT_LOOK_EVERY: usize = 64;
 pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 /// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
 pub const CACHE_KIB: i64 = 1_024;
-/// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most.
+/// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most …
 pub const PRUNE_ROWS: usize = 2_000;
+/// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
+/// are read, freed and moved.
+pub const PRUNE_BYTES: u64 = 4 * 1024 * 1024;
 
 // ---- the webhook listener -------------------------------------------------------------------------------------
 

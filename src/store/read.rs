@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::{LogPaths, StoreError, schema};
-use crate::model::event::{ENVELOPE, Event, Record, ingest_method};
+use crate::model::event::{ENVELOPE, Event, Record};
 use crate::model::frame::GapReason;
 use crate::model::id::{EventId, Seq};
 use crate::model::limits;
@@ -35,9 +35,10 @@ pub struct Reader {
     read_only: bool,
 }
 
-/// Columns in the order in which [`decode`] reads them. A `fields` beyond its bound is not even loaded.
+/// Columns in the order in which [`decode`] reads them. A `fields` beyond its bound is not even loaded, nor is a
+/// `summary`, which then is empty: an event without a line for a person is still an event.
 const COLUMNS: &str = "seq, event_id, delivery_id, source, event_type, owner, repo, received_at, ingest_method, \
-                       summary, CASE WHEN octet_length(fields) <= ?2 THEN fields END";
+                       CASE WHEN octet_length(summary) <= ?2 THEN summary ELSE '' END, CASE WHEN octet_length(fields) <= ?1 THEN fields END";
 
 impl Reader {
     /// Opens a log that exists. Works in a directory that may not be written, if the `-wal` and `-shm` files are
@@ -134,8 +135,8 @@ impl Reader {
         let _snapshot = self.snapshot()?;
         let payload = if with_payload { "payload" } else { "NULL" };
         let mut statement =
-            self.prepare(&format!("SELECT {COLUMNS}, {payload} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?3"))?;
-        let parameters = (after.0, limits::MAX_FIELDS_BYTES, limit);
+            self.prepare(&format!("SELECT {COLUMNS}, {payload} FROM events WHERE seq > ?3 ORDER BY seq LIMIT ?4"))?;
+        let parameters = (limits::MAX_FIELDS_BYTES, limits::MAX_STORED_SUMMARY_BYTES, after.0, limit);
         let mut rows = statement.query(parameters).map_err(|error| self.error(&error))?;
         let mut visited = 0;
         while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
@@ -148,7 +149,7 @@ impl Reader {
                 return Ok(false);
             }
             visited += 1;
-            let row = decode(row, seq).map_or_else(Row::Unreadable, |record| Row::Event(Box::new(record)));
+            let row = decode(row, seq).map_or_else(|row| Row::Unreadable(*row), |record| Row::Event(Box::new(record)));
             if visit(row).is_break() {
                 return Ok(false);
             }
@@ -164,10 +165,10 @@ impl Reader {
     /// One event by its name, with its payload.
     pub fn find(&self, id: EventId) -> Result<Option<(Record, Option<String>)>, StoreError> {
         let _snapshot = self.snapshot()?;
+        let parameters = (limits::MAX_FIELDS_BYTES, limits::MAX_STORED_SUMMARY_BYTES, id.to_string());
         let mut statement =
-            self.prepare(&format!("SELECT {COLUMNS}, NULL, payload FROM events WHERE event_id = ?1"))?;
-        let mut rows =
-            statement.query((id.to_string(), limits::MAX_FIELDS_BYTES)).map_err(|error| self.error(&error))?;
+            self.prepare(&format!("SELECT {COLUMNS}, NULL, payload FROM events WHERE event_id = ?3"))?;
+        let mut rows = statement.query(parameters).map_err(|error| self.error(&error))?;
         let Some(row) = rows.next().map_err(|error| self.error(&error))? else { return Ok(None) };
         let seq = Seq(row.get(0).map_err(|error| self.error(&error))?);
         let payload = row.get_ref(12).ok().and_then(|value| text(value).ok().flatten()).map(str::to_owned);
@@ -230,16 +231,20 @@ fn readable_id(value: ValueRef<'_>) -> Option<EventId> {
     std::str::from_utf8(value.as_bytes().ok()?).ok()?.parse().ok()
 }
 
-fn decode(row: &rusqlite::Row<'_>, seq: Seq) -> Result<Record, Unreadable> {
+fn decode(row: &rusqlite::Row<'_>, seq: Seq) -> Result<Record, Box<Unreadable>> {
     let columns = Columns { row };
-    columns.record(seq).map_err(|problem| Unreadable {
-        seq,
-        id: columns.text(1, "event_id", 26).ok().and_then(|text| text.parse().ok()),
-        envelope: PartialEnvelope {
-            source: columns.name(3, "source").ok(),
-            event_type: columns.name(4, "event_type").ok(),
-        },
-        problem,
+    columns.record(seq).map_err(|problem| {
+        Box::new(Unreadable {
+            seq,
+            id: columns.text(1, "event_id", 26).ok().and_then(|text| text.parse().ok()),
+            envelope: PartialEnvelope {
+                source: columns.name(3, "source").ok(),
+                event_type: columns.name(4, "event_type").ok(),
+                owner: columns.text(5, "owner", limits::MAX_REPO_BYTES).ok().map(str::to_owned),
+                repo: columns.text(6, "repo", limits::MAX_REPO_BYTES).ok().map(str::to_owned),
+            },
+            problem,
+        })
     })
 }
 
@@ -252,8 +257,8 @@ impl Columns<'_> {
     fn record(&self, seq: Seq) -> Result<Record, String> {
         let id = self.text(1, "event_id", 26)?.parse().map_err(|error| format!("event_id is {error}"))?;
         let ingest_method = self.name(8, "ingest_method")?;
-        let summary = self.text(9, "summary", usize::MAX)?;
-        let summary = if ingest_method::is_ours(&ingest_method) { summary.to_owned() } else { one_line(summary) };
+        // Cleaned whatever the row says of its origin: anybody can write that.
+        let summary = one_line(self.text(9, "summary", limits::MAX_STORED_SUMMARY_BYTES)?);
         let event = Event {
             id,
             delivery_id: self.text(2, "delivery_id", limits::MAX_DELIVERY_ID_BYTES)?.to_owned(),

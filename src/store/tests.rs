@@ -286,6 +286,58 @@ fn makers_of_the_log_at_once_share_one() {
 }
 
 #[test]
+fn pruning_by_size_removes_the_excess_and_not_everything() {
+    let mut bench = bench();
+    let large = Draft { payload: Some("x".repeat(100_000)), ..draft(None) };
+    bench.writer.append_all(&vec![large; 100], at(1)).unwrap();
+    let size = bench.reader.size().unwrap().bytes;
+    let prune = |bench: &mut Bench, bytes: u64| {
+        let keep = Keep { bytes: Some(bytes), ..Keep::default() };
+        let steps = std::iter::from_fn(|| Some(bench.writer.prune_step(&keep, at(2)).unwrap()));
+        steps.take_while(|&removed| removed > 0).collect::<Vec<_>>()
+    };
+    assert_eq!(prune(&mut bench, size), [] as [usize; 0]);
+    assert_eq!(prune(&mut bench, size - 1), [1], "one row covers it");
+    assert!((9..=10).contains(&prune(&mut bench, size / 10 * 9).iter().sum::<usize>()));
+    let steps = prune(&mut bench, size / 10);
+    assert!(steps.len() > 1 && steps[0] < 50, "a step has bytes, too: {steps:?}");
+    assert!((8..=10).contains(&bench.reader.size().unwrap().rows), "{steps:?}");
+    assert!(bench.reader.size().unwrap().bytes <= size / 10, "what is free has been given back");
+    prune(&mut bench, 0);
+    assert_eq!(bench.reader.size().unwrap().rows, 0);
+    assert!(bench.reader.size().unwrap().bytes < 100_000);
+}
+
+#[test]
+fn a_row_that_is_larger_than_a_step_is_given_back_in_several() {
+    let mut bench = bench();
+    let huge = Draft { payload: Some("x".repeat(10_000_000)), ..draft(None) };
+    bench.writer.append(&huge, at(1)).unwrap();
+    let keep = Keep { rows: Some(0), ..Keep::default() };
+    assert_eq!(bench.writer.prune_step(&keep, at(2)).unwrap(), 1);
+    assert!(bench.reader.size().unwrap().bytes > 4_000_000, "no writer waits for all of it");
+    assert_eq!(bench.writer.prune_step(&keep, at(2)).unwrap(), 0);
+    assert!(bench.reader.size().unwrap().bytes < 100_000);
+}
+
+#[test]
+fn a_foreign_summary_is_cleaned_whatever_its_row_claims_and_a_huge_one_is_not_read() {
+    let bench = bench();
+    bench.foreign(
+        "INSERT INTO events (source, event_type, ingest_method, summary)
+         VALUES ('x', 'y', 'emit', 'red ' || char(27) || '[31m'), ('x', 'y', 'webhook', hex(zeroblob(10000)))",
+    );
+    let mut summaries = Vec::new();
+    let visit = &mut |row| {
+        let Row::Event(record) = row else { panic!("{row:?}") };
+        summaries.push(record.event.summary);
+        ControlFlow::Continue(())
+    };
+    bench.reader.scan(Seq::START, 10, false, visit).unwrap();
+    assert_eq!(summaries, ["red [31m", ""]);
+}
+
+#[test]
 fn a_missing_log_is_told_as_missing() {
     let directory = tempfile::tempdir().unwrap();
     let paths = LogPaths::new(directory.path().join("nowhere"));

@@ -1,5 +1,6 @@
 //! `wait`, `tail`, `replay`, `mark` and `emit` as a person at two terminals meets them, with every way to end.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -198,6 +199,28 @@ fn text_from_outside_reaches_the_terminal_without_control_characters() {
         "(source, event_type, summary) VALUES ('x', 'y', 'red ' || char(27) || '[31m' || char(8238, 7, 10) || 'end')";
     rusqlite::Connection::open(bus.database()).unwrap().execute_batch(&format!("INSERT INTO events {evil}")).unwrap();
     assert_eq!(bus.ok(&["replay"]), "deploy finished\nred [31m end");
+    let evil = "(source, event_type, fields) VALUES ('x', 'y', '{\"a\": \"' || char(155, 127, 8238) || '\"}')";
+    rusqlite::Connection::open(bus.database()).unwrap().execute_batch(&format!("INSERT INTO events {evil}")).unwrap();
+    let json = bus.ok(&["replay", "--json"]);
+    assert!(json.contains(r#""a":"\u009b\u007f\u202e""#), "{json:?}");
+}
+
+#[test]
+fn a_replay_in_a_pager_neither_holds_the_log_nor_reads_past_its_beginning() {
+    let bus = Bus::new();
+    bus.emit_batch("load", 0..5_000);
+    let mut command = bus.command(&["replay", "--json"]);
+    let mut replay = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(replay.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    // It has begun, and the pipe is full before it is done.
+    let log = rusqlite::Connection::open(bus.database()).unwrap();
+    log.execute_batch("INSERT INTO events (source, event_type, fields) VALUES ('x', 'y', 'no JSON')").unwrap();
+    let busy: i64 = log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0, "a reader holds the log");
+    assert_eq!(lines.map(Result::unwrap).count(), 4_999);
+    let output = replay.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""), "what came later is not its business");
 }
 
 #[test]

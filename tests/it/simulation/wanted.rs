@@ -79,14 +79,10 @@ impl Wanted {
     pub fn concern(&self, row: &ModelRow) -> Concern {
         let kind = self.types.is_empty() || row.kind.is_none_or(|kind| self.types.contains(&kind));
         let conditions = self.alternatives.is_empty() || self.alternatives.iter().any(|all| hold(all, row));
-        if !(kind && conditions) {
-            return Concern::Nothing;
-        }
         match row.readable {
-            // Its repository is not looked at.
+            _ if !(kind && conditions && self.passes(row.repo)) => Concern::Nothing,
+            true => Concern::Event,
             false => Concern::Gap,
-            true if self.passes(row.repo) => Concern::Event,
-            true => Concern::Nothing,
         }
     }
 
