@@ -115,6 +115,9 @@ impl Feed {
                 }
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
                 Ok(Received::Status(_)) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(BusError::Protocol { path: self.path.clone(), problem: error.to_string() });
+                }
                 Err(_end) => self.resume().await?,
             }
         }

@@ -102,6 +102,14 @@ pub enum BusError {
         /// What the log said.
         log: Box<BusError>,
     },
+    /// The hub sends what this client cannot read. Asking again would bring the same again.
+    #[error("the hub at {} does not speak this protocol: {problem}", path.display())]
+    Protocol {
+        /// The broadcast socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The kernel's file notification cannot be used.
     #[error("the state directory {} cannot be watched: {problem}", path.display())]
     Watch {

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use crate::model::frame::Subscribe;
+use crate::model::limits::MAX_FRAME_BYTES;
 
 /// Which events.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,7 +47,19 @@ impl Conditions {
             heartbeat: false,
             ..Subscribe::default()
         };
-        subscribe.filter().map_err(Failure::usage)?;
+        for (flag, names) in [("--source", &self.source), ("--type", &self.event_type)] {
+            if names.iter().any(String::is_empty) {
+                return Err(Failure::usage(format!("{flag} is empty: no event has an empty name")));
+            }
+        }
+        let text = serde_json::to_vec(&subscribe).map_err(Failure::usage)?;
+        if text.len() > MAX_FRAME_BYTES {
+            let problem =
+                format!("the conditions have {} bytes together, but at most {MAX_FRAME_BYTES} fit", text.len());
+            return Err(Failure::usage(problem));
+        }
+        // What the hub would refuse is refused before one is started.
+        Subscribe::parse(&text).and_then(|read| read.filter()).map_err(Failure::usage)?;
         Ok(subscribe)
     }
 }

@@ -61,6 +61,7 @@ pub fn main() -> ExitCode {
         }
     };
     match run(verb) {
+        Ok(Exit::Success) if output::was_lost() => Exit::Bus.into(),
         Ok(exit) => exit.into(),
         Err(failure) => {
             output::say(&format!("waitbus: {failure}"));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -12,10 +13,23 @@ use crate::model::text::{is_invisible, one_line};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closed;
 
+/// Whether data was lost on its way out, as on a full disk. A verb that succeeded then has not.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints one line of data, at once.
 pub(super) fn line(text: &str) -> Result<(), Closed> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| Closed)
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() != io::ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) {
+            say(&format!("waitbus: standard output could not be written: {error}"));
+        }
+        Closed
+    })
+}
+
+/// Whether data that was to be printed could not be, for another reason than that nobody reads it.
+pub(super) fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Says something to the person at the terminal, if there still is one.

@@ -181,9 +181,11 @@ pub(super) async fn interrupted() -> Result<Exit, Failure> {
     let refused = |error| Failure::bus(format!("the system refuses signal handlers: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(refused)?;
     let number = tokio::select! {
         _ = interrupt.recv() => SignalKind::interrupt(),
         _ = terminate.recv() => SignalKind::terminate(),
+        _ = hang_up.recv() => SignalKind::hangup(),
     };
     Ok(Exit::Signal(u8::try_from(number.as_raw_value()).unwrap_or(0)))
 }

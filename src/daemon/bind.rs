@@ -9,11 +9,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::model::limits::LISTEN_BACKLOG;
-use crate::sys::private;
+use crate::sys::{private, ring};
 
 /// A socket that cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -78,11 +78,8 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     if !found.file_type().is_socket() {
         return Err(BindError::NotASocket(path.to_owned()));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(_) => return Err(BindError::Taken(path.to_owned())),
-        Err(error) => return Err(failed(error)),
+    if ring::is_answered(path).map_err(failed)? {
+        return Err(BindError::Taken(path.to_owned()));
     }
     let mut aside = path.to_owned().into_os_string();
     aside.push(format!(".{}", std::process::id()));

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::bind::{self, BindError};
-use super::hub::{Ended, HubError, Service};
+use super::hub::{Ended, HubError, Place, Service};
 use super::ringer::Ringer;
 use super::signals::{Asked, Signals};
 use super::webhook::{self, ListenError, Listener};
@@ -161,11 +161,13 @@ impl HubRole {
         let (broadcast_path, doorbell_path) = (directories.broadcast()?, directories.doorbell()?);
         let broadcast = plan.passed.broadcast.take().map_or_else(|| bind::unix(&broadcast_path), Ok)?;
         let doorbell = plan.passed.doorbell.take().map_or_else(|| bind::unix(&doorbell_path), Ok)?;
+        // A passed socket is the manager's to watch over.
+        let place = (!activated).then(|| Place::of(&broadcast_path)).transpose()?;
         (ready.broadcast, ready.doorbell) = (Some(broadcast_path), Some(doorbell_path));
         let (bell, heard) = bell()?;
         Ok(HubRole {
             lock,
-            service: Service::open(&LogPaths::new(&directories.state), activated, plan.idle_exit)?,
+            service: Service::open(&LogPaths::new(&directories.state), place, activated, plan.idle_exit)?,
             bell,
             heard,
             broadcast: UnixListener::from_std(broadcast)?,

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,7 @@ pub struct Service {
     reader: Reader,
     wake: TouchFile,
     silent_bell: Option<WakeWatch>,
+    place: Option<Place>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
@@ -66,7 +68,12 @@ pub struct Service {
 
 impl Service {
     /// Opens the log. What connections send to the returned sender is heard once [`Service::run`] runs.
-    pub fn open(paths: &LogPaths, activated: bool, idle_exit: Option<Duration>) -> Result<Service, HubError> {
+    pub fn open(
+        paths: &LogPaths,
+        place: Option<Place>,
+        activated: bool,
+        idle_exit: Option<Duration>,
+    ) -> Result<Service, HubError> {
         let reader = Reader::open_or_create(paths)?;
         let tail = reader.newest()?;
         let identity = Identity { pid: std::process::id(), activated, started: Instant::now(), idle_exit };
@@ -79,6 +86,7 @@ impl Service {
             reader,
             wake,
             silent_bell: silent_bell(paths)?,
+            place,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
@@ -127,7 +135,13 @@ impl Service {
                     rung?;
                     self.hub.rang();
                 }
-                () = touched(self.silent_bell.as_ref()) => self.hub.rang(),
+                () = touched(self.silent_bell.as_ref()) => {
+                    if self.place.as_ref().is_some_and(Place::is_lost) {
+                        warn!("the hub's socket has been removed or replaced; leaving, so that its subscribers find the new one");
+                        return Ok(Ended::HandedOver);
+                    }
+                    self.hub.rang();
+                }
                 () = tokio::task::yield_now(), if busy => {}
                 () = until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
@@ -261,13 +275,38 @@ impl Service {
     }
 }
 
+/// The socket that a hub has bound itself, as it was then. A session that ends takes its runtime directory away, and a
+/// hub that lives on would serve its old subscribers from a place that no writer knows any more.
+#[derive(Debug)]
+pub struct Place {
+    socket: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Place {
+    /// The place at which a socket has just been bound.
+    pub fn of(socket: &Path) -> io::Result<Place> {
+        Ok(Place { socket: socket.to_owned(), identity: identity(socket)? })
+    }
+
+    fn is_lost(&self) -> bool {
+        identity(&self.socket).ok() != Some(self.identity)
+    }
+}
+
+fn identity(socket: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(socket)?;
+    Ok((found.dev(), found.ino()))
+}
+
 fn touch_file(path: &Path) -> io::Result<TouchFile> {
     TouchFile::open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// The bell of those who cannot ring. Without it they are heard at the next ring of somebody else.
 fn silent_bell(paths: &LogPaths) -> io::Result<Option<WakeWatch>> {
-    drop(touch_file(&paths.bell())?);
+    // Whoever serves this log from a place that is gone hears that somebody else has come.
+    touch_file(&paths.bell())?.touch();
     match WakeWatch::of_this(&paths.bell()) {
         Ok(watch) => Ok(Some(watch)),
         Err(error) => {

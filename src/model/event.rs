@@ -86,11 +86,28 @@ impl Draft {
                 problem: format!("`{name}` belongs to the event itself and cannot be set as a field"),
             });
         }
+        if is_too_deep(&self.fields) {
+            let problem = format!("nested more than {} deep", limits::MAX_FIELD_DEPTH);
+            return Err(BadDraft { part: "fields", problem });
+        }
         if let Some(payload) = &self.payload {
             check_length("payload", payload.len(), limits::MAX_PAYLOAD_BYTES)?;
         }
         Ok(())
     }
+}
+
+/// Whether some field is nested deeper than [`limits::MAX_FIELD_DEPTH`].
+#[must_use]
+pub fn is_too_deep(fields: &Fields) -> bool {
+    fn fits(value: &Value, depth: usize) -> bool {
+        match value {
+            Value::Array(items) => depth > 0 && items.iter().all(|item| fits(item, depth - 1)),
+            Value::Object(map) => depth > 0 && map.values().all(|item| fits(item, depth - 1)),
+            _ => true,
+        }
+    }
+    !fields.values().all(|value| fits(value, limits::MAX_FIELD_DEPTH))
 }
 
 fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
@@ -316,7 +333,14 @@ pub(crate) mod tests {
         assert_eq!(part(Draft { event_type: "x".repeat(65), ..good.clone() }), "type");
         assert_eq!(part(Draft { repo: "a/b".into(), ..good.clone() }), "repo");
         assert_eq!(part(Draft { delivery_id: Some(String::new()), ..good.clone() }), "id");
-        let fields = json!({"owner": "me"}).as_object().cloned().unwrap();
-        assert_eq!(part(Draft { fields, ..good }), "fields");
+        let fields = |value: &Value| value.as_object().cloned().unwrap();
+        assert_eq!(part(Draft { fields: fields(&json!({"owner": "me"})), ..good.clone() }), "fields");
+        let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+        let deep = Draft { fields: fields(&json!({"x": nested(limits::MAX_FIELD_DEPTH)})), ..good.clone() };
+        assert_eq!(deep.check(), Ok(()));
+        assert_eq!(
+            part(Draft { fields: fields(&json!({"x": nested(limits::MAX_FIELD_DEPTH + 1)})), ..good }),
+            "fields"
+        );
     }
 }

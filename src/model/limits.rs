@@ -99,6 +99,9 @@ pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
 /// Longest text that a webhook source puts into one field, in bytes. Names, titles and URLs are shorter; a longer
 /// one is cut, so that some twenty of them still travel in one frame. The payload keeps the whole.
 pub const MAX_FIELD_TEXT_BYTES: usize = 2_048;
+/// How deep a value in `fields` may be nested. JSON parsers give up at 100 or so (`serde_json` at 128), and a reader of
+/// the wire must never meet a frame that it cannot parse.
+pub const MAX_FIELD_DEPTH: usize = 64;
 /// Largest stored payload, in bytes; GitHub caps its deliveries at 25 MB but documents 10 as the usual bound.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
 /// Longest line of `emit --batch`: the fields and the payload as JSON text, with room for escapes.

@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ use super::checkpoint::Checkpointer;
 #[derive(Clone, Debug)]
 pub struct Syncer {
     waiting: mpsc::Sender<oneshot::Sender<io::Result<()>>>,
+    works: Arc<AtomicBool>,
 }
 
 impl Syncer {
@@ -24,8 +26,19 @@ impl Syncer {
     pub fn start(paths: &LogPaths, checkpointer: Checkpointer) -> io::Result<Syncer> {
         let (waiting, requests) = mpsc::channel();
         let paths = paths.clone();
-        thread::Builder::new().name("sync".into()).spawn(move || run(&requests, &paths, &checkpointer))?;
-        Ok(Syncer { waiting })
+        let works = Arc::new(AtomicBool::new(true));
+        let still_works = Arc::clone(&works);
+        thread::Builder::new().name("sync".into()).spawn(move || {
+            run(&requests, &paths, &checkpointer);
+            still_works.store(false, Ordering::Release);
+        })?;
+        Ok(Syncer { waiting, works })
+    }
+
+    /// Whether no sync has failed yet.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.works.load(Ordering::Acquire)
     }
 
     /// Returns when everything that was committed before the call is on stable storage. After one failure the

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::{LogPaths, StoreError, schema};
-use crate::model::event::{ENVELOPE, Event, Record};
+use crate::model::event::{ENVELOPE, Event, Record, is_too_deep};
 use crate::model::frame::GapReason;
 use crate::model::id::{EventId, Seq};
 use crate::model::limits;
@@ -287,6 +287,9 @@ impl Columns<'_> {
             Ok(Value::Object(mut fields)) => {
                 for name in ENVELOPE {
                     fields.remove(name);
+                }
+                if is_too_deep(&fields) {
+                    return Err(format!("fields is nested more than {} deep", limits::MAX_FIELD_DEPTH));
                 }
                 Ok(fields)
             }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
@@ -65,6 +65,15 @@ fn press(connection: &OwnedFd) -> rustix::io::Result<()> {
         // A full buffer has been rung often enough.
         Ok(_) | Err(Errno::AGAIN) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody listens at a path, without waiting for them: a full backlog is somebody too.
+pub fn is_answered(path: &Path) -> io::Result<bool> {
+    match connect(nonblocking_socket()?, &SocketAddrUnix::new(path)?) {
+        Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS) => Ok(true),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

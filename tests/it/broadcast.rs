@@ -94,6 +94,20 @@ fn a_reader_that_never_reads_delays_nobody_and_misses_nothing() {
 }
 
 #[test]
+fn a_hub_whose_place_is_gone_sends_its_waiters_to_the_new_one() {
+    // A session that ends takes its runtime directory away; what was started in it and lives on must not go deaf.
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut old = bus.wait(&["--match", "n=2"]);
+    std::fs::remove_dir_all(bus.runtime()).unwrap();
+    let mut new = bus.wait(&["--match", "n=1"]);
+    assert_eq!(hub.code(), 0, "it leaves when the new one has come");
+    bus.emit("deploy", 1);
+    bus.emit("deploy", 2);
+    assert_eq!((new.code(), old.code()), (0, 0));
+}
+
+#[test]
 fn clients_that_never_stop_sending_stop_nobody_else() {
     // Reading from a socket that is never empty never gives way by itself.
     let bus = Bus::new();

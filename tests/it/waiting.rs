@@ -95,6 +95,8 @@ fn each_way_to_end_has_its_code() {
         &["wait", "--source", "x", "--after", "yesterday"],
         &["wait", "--source", "x", "--count", "0"],
         &["wait", "--sourec", "x"],
+        &["wait", "--source", ""],
+        &["wait", "--type", ""],
         &["emit", "--source", "x"],
         &["emit", "--source", "a b", "--type", "t"],
         &["emit", "--source", "a", "--type", "t", "--field", "nonsense"],
@@ -258,6 +260,33 @@ fn an_emitter_that_cannot_ring_is_heard_by_the_hub_of_its_log() {
         bus.command(&["emit", "--source", "cron", "--type", "done"]).env("WAITBUS_RUNTIME_DIR", elsewhere).status();
     assert!(emit.unwrap().success());
     assert_eq!(wait.line(), "cron done");
+}
+
+#[test]
+fn output_that_is_lost_is_no_success() {
+    let bus = Bus::new();
+    bus.emit("deploy", 1);
+    for verb in [&["mark"][..], &["replay"], &["wait", "--source", "deploy", "--since", "1h"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = bus.command(verb).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{verb:?}");
+        assert!(stderr(&output).contains("standard output could not be written"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_value_too_deep_to_be_read_is_refused_and_one_that_another_program_wrote_is_announced() {
+    // Such an event was acknowledged, and the frame that no client could parse made every one of them ask again for ever.
+    let bus = Bus::new();
+    let nested = |depth: usize| format!("x={}1{}", "[".repeat(depth), "]".repeat(depth));
+    let emit = |depth| bus.run(&["emit", "--source", "d", "--type", "t", "--field", &nested(depth)]).status.code();
+    assert_eq!((emit(64), emit(65), emit(127)), (Some(0), Some(2), Some(2)));
+    let fields = format!("{{\"x\":{}1{}}}", "[".repeat(126), "]".repeat(126));
+    let insert = format!("INSERT INTO events (source, event_type, fields) VALUES ('d', 't', '{fields}')");
+    rusqlite::Connection::open(bus.database()).unwrap().execute_batch(&insert).unwrap();
+    bus.emit("d", 2);
+    let seen = bus.ok(&["wait", "--source", "d", "--since", "1h", "--allow-gap", "--count", "2", "--json", "-q"]);
+    assert!(seen.lines().last().unwrap().contains("\"n\":2"), "{seen}");
 }
 
 #[test]

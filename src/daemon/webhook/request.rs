@@ -123,6 +123,7 @@ impl Listener {
 
     fn health(&self) -> Answer {
         let status = match self.secret() {
+            _ if !self.syncer.works() => "sync_failed",
             Ok(Some(_)) => "ok",
             Ok(None) | Err(_) => "no_secret",
         };
