@@ -387,6 +387,8 @@ fn costs() {
         f64::from(u32::try_from(memory(hub.0.id()) - idle).unwrap()) / f64::from(WAITERS)
     );
     let switches = || number(hub.0.id(), "voluntary_ctxt_switches") + number(wait.id(), "voluntary_ctxt_switches");
+    // What has just happened is over, and both sleep.
+    thread::sleep(Duration::from_secs(1));
     let before = switches();
     thread::sleep(Duration::from_mins(1));
     println!("wake-ups of hub and wait in an idle minute: {}", switches() - before);
