@@ -31,6 +31,8 @@ mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod user_manager;
 mod waiting;
 mod webhook;
 mod wire;
