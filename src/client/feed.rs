@@ -16,6 +16,7 @@ use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::store::{LogPaths, Reader};
 use crate::sys::lock::{Holder, HubLock};
+use crate::sys::wake::TouchFile;
 
 /// How a feed behaves when the hub is not there.
 #[derive(Clone, Copy, Debug)]
@@ -207,8 +208,13 @@ async fn keep_dialling(
                 true
             }
         };
-        // Whoever has the place is about to serve, or to leave; a thousand waiters do not start a thousand hubs.
-        if nobody && !started && !is_held(directories) {
+        // Whoever has the lock is about to serve, or to leave, or has lost its socket and learns it from the bell; a
+        // thousand waiters do not start a thousand hubs.
+        if nobody && is_held(directories) {
+            if let Ok(bell) = TouchFile::open(&LogPaths::new(&directories.state).bell()) {
+                bell.touch();
+            }
+        } else if nobody && !started {
             match start::hub(directories).await {
                 Ok(()) => {
                     started = true;

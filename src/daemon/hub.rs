@@ -104,13 +104,14 @@ impl Service {
     /// Serves until a signal, the idle deadline or an error ends it; subscribers are told.
     pub async fn run(mut self, bell: &BellReceiver, signals: &mut Signals) -> Result<Ended, HubError> {
         let outcome = self.serve(bell, signals).await;
-        let (reason, retry) = match &outcome {
-            Ok(Ended::Stopped) => ("stopping", true),
-            Ok(Ended::HandedOver) => ("handover", true),
-            Ok(Ended::Idle) => ("idle", true),
-            Err(_) => ("error", true),
+        let reason = match &outcome {
+            Ok(Ended::Stopped) => "stopping",
+            Ok(Ended::HandedOver) => "handover",
+            Ok(Ended::Idle) => "idle",
+            Err(_) => "error",
         };
-        self.hub.shut_down(reason, retry);
+        // However it ends, another one may serve from the same log.
+        self.hub.shut_down(reason, true);
         self.drain().await;
         outcome
     }

@@ -40,7 +40,7 @@ impl Doorbell {
     fn press(&mut self) -> io::Result<()> {
         // A kept connection may be to a hub that is gone by now; a new one is made once.
         if let Some(connection) = &self.connection {
-            match press(connection) {
+            match send_byte(connection) {
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => self.connection = None,
                 other => return Ok(other?),
             }
@@ -53,14 +53,14 @@ impl Doorbell {
             Err(Errno::AGAIN | Errno::INPROGRESS) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        press(&socket)?;
+        send_byte(&socket)?;
         self.connection = Some(socket);
         Ok(())
     }
 }
 
 /// The runtime of Rust ignores SIGPIPE, so a hub that is gone is an error and not a signal.
-fn press(connection: &OwnedFd) -> rustix::io::Result<()> {
+fn send_byte(connection: &OwnedFd) -> rustix::io::Result<()> {
     match rustix::io::write(connection, &[1]) {
         // A full buffer has been rung often enough.
         Ok(_) | Err(Errno::AGAIN) => Ok(()),

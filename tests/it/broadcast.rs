@@ -108,6 +108,20 @@ fn a_hub_whose_place_is_gone_sends_its_waiters_to_the_new_one() {
 }
 
 #[test]
+fn a_hub_whose_sockets_were_removed_makes_room_for_one_that_can_be_reached() {
+    // It still has the lock, so no other could start, and nobody could reach it: every wait failed until somebody emitted.
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut old = bus.wait(&["--source", "deploy"]);
+    std::fs::remove_file(bus.broadcast()).unwrap();
+    std::fs::remove_file(bus.doorbell()).unwrap();
+    let mut new = bus.wait(&["--source", "deploy"]);
+    assert_eq!(hub.code(), 0);
+    bus.emit("deploy", 1);
+    assert_eq!((new.code(), old.code()), (0, 0));
+}
+
+#[test]
 fn clients_that_never_stop_sending_stop_nobody_else() {
     // Reading from a socket that is never empty never gives way by itself.
     let bus = Bus::new();
