@@ -8,7 +8,9 @@ pub mod sys;
 pub mod config;
 pub mod hub;
 pub mod ingest;
+pub mod setup;
 pub mod store;
+pub mod waiting;
 
 pub mod daemon;
 

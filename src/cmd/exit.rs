@@ -10,24 +10,38 @@ use crate::store::StoreError;
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// What was asked for happened.
+    /// What was asked for happened; for a verdict, it is success.
     Success,
+    /// A verdict was asked for, and it is a failure.
+    Failed,
     /// A flag, a condition, a duration or a path makes no sense; nothing was waited for.
     Usage,
     /// The bus failed: the hub or the log could not be reached, or a gap opened under the wait.
     Bus,
+    /// A verdict was asked for, and it is neither success nor failure.
+    Neither,
     /// `--timeout` elapsed.
     TimedOut,
+    /// The command to run could not be executed.
+    CannotExecute,
+    /// The command to run was not found.
+    NotFound,
+    /// The code of the command that was run, passed through.
+    Command(u8),
     /// A signal ended it, after a clean teardown.
     Signal(u8),
 }
 
 /// The same for `--help`.
 pub(super) const HELP: &str = "Exit codes:
-  0      what was asked for happened
+  0      what was asked for happened; for a verdict, success
+  1      a verdict was asked for: it is a failure
   2      usage: nothing was waited for
-  3      the bus failed: no hub, no log, or a gap under the wait
+  3      the bus or the source failed: no hub, no log, a gap under the wait, a dead source
+  4      a verdict was asked for: neither success nor failure (skipped, neutral, superseded ...)
   124    --timeout elapsed
+  126    the command to run could not be executed
+  127    the command to run was not found
   128+n  ended by signal n (130 SIGINT, 143 SIGTERM)";
 
 impl Exit {
@@ -36,9 +50,14 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Exit::Success => 0,
+            Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Bus => 3,
+            Exit::Neither => 4,
             Exit::TimedOut => 124,
+            Exit::CannotExecute => 126,
+            Exit::NotFound => 127,
+            Exit::Command(code) => code,
             Exit::Signal(number) => 128 + number,
         }
     }

@@ -13,3 +13,4 @@ pub mod limits;
 pub mod predicate;
 pub mod row;
 pub mod text;
+pub mod verdict;
