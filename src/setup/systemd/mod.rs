@@ -1,0 +1,136 @@
+//! systemd: the units in the user's own directory, or those of a package where they do the same; and what the user
+//! manager has to be told about them.
+
+pub mod manager;
+pub mod text;
+pub mod units;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::files::{self, Change};
+use super::{Plan, SetupError, Step, Wanted};
+use crate::config::directories::Directories;
+use manager::{Manager, UnitState};
+use units::{SERVICES, SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
+
+/// Where packages put units of a user manager.
+pub const PACKAGED: &str = "/usr/lib/systemd/user";
+
+/// What leads from what is there to units as they are wanted, enabled and listening.
+pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
+    let manager = Manager::find()?;
+    let changes = differences(&manager, wanted.program, wanted.directories)?;
+    let states = States::ask(&manager)?;
+    let sockets = SOCKETS.into_iter().chain(wanted.webhook.then_some(WEBHOOK_SOCKET));
+    let (listening, quiet): (Vec<_>, Vec<_>) = sockets.clone().partition(|name| states.are(name, UnitState::is_active));
+    let changed = |name: &&str| changes.iter().any(|change| change.path.ends_with(name));
+
+    let mut plan: Plan = changes.iter().cloned().map(Step::Change).collect();
+    if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
+        plan.push(Step::Ask(manager.request(&["daemon-reload"])));
+    }
+    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
+    let disabled = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
+    plan.extend(about(&manager, &["enable", "--quiet"], disabled));
+    // A socket that listens elsewhere now is opened anew, and takes its service with it (`Requires=`). A service alone
+    // is restarted if it runs: its sockets stay, and whoever waits resumes.
+    let moved: Vec<_> = listening.into_iter().filter(changed).collect();
+    if moved.is_empty() {
+        let running = states.those(UnitState::is_active).into_iter().filter(|name| SERVICES.contains(name));
+        plan.extend(about(&manager, &["try-restart"], running.filter(changed).collect()));
+    }
+    plan.extend(about(&manager, &["restart"], moved));
+    plan.extend(about(&manager, &["start"], quiet));
+    Ok(plan)
+}
+
+/// What leads from what is there to a manager that has never heard of us.
+pub fn uninstall() -> Result<Plan, SetupError> {
+    let manager = Manager::find()?;
+    let states = States::ask(&manager)?;
+    let mut plan = Plan::new();
+    plan.extend(about(&manager, &["stop"], states.those(UnitState::is_active)));
+    plan.extend(about(&manager, &["disable", "--quiet"], states.those(UnitState::is_enabled)));
+    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
+    let before = plan.len();
+    for unit in UNITS {
+        plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
+    }
+    if plan.len() > before {
+        plan.push(Step::Ask(manager.request(&["daemon-reload"])));
+    }
+    Ok(plan)
+}
+
+/// What the manager is told about some units, if there are any.
+fn about(manager: &Manager, verb: &[&str], units: Vec<&str>) -> Option<Step> {
+    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, &units].concat())))
+}
+
+/// How all of our units are.
+struct States(Vec<(&'static str, UnitState)>);
+
+impl States {
+    fn ask(manager: &Manager) -> Result<States, SetupError> {
+        let names = UNITS.map(|unit| unit.name);
+        Ok(States(names.into_iter().zip(manager.show(&names)?).collect()))
+    }
+
+    fn are(&self, name: &str, what: fn(&UnitState) -> bool) -> bool {
+        self.0.iter().any(|(known, state)| *known == name && what(state))
+    }
+
+    fn any(&self, what: fn(&UnitState) -> bool) -> bool {
+        self.0.iter().any(|(_, state)| what(state))
+    }
+
+    fn those(&self, what: fn(&UnitState) -> bool) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, state)| what(state)).map(|(name, _)| *name).collect()
+    }
+}
+
+/// The units as this program would have them beside those that are there.
+pub fn differences(manager: &Manager, program: &Path, directories: &Directories) -> Result<Vec<Change>, SetupError> {
+    let setting = setting(manager, program, directories)?;
+    let packaged = is_packaged(&setting)?;
+    let mut changes = Vec::new();
+    for unit in UNITS {
+        let path = manager.unit_directory.join(unit.name);
+        changes.extend(if packaged {
+            files::removal(&path)?
+        } else {
+            files::difference(&files::Wanted { path, text: unit.render_for_user(&setting)? })?
+        });
+    }
+    Ok(changes)
+}
+
+/// How the units have to differ from those that are shipped.
+pub fn setting(manager: &Manager, program: &Path, wanted: &Directories) -> Result<Setting, SetupError> {
+    // A manager that names no home leaves everything to be said.
+    let chosen = manager.directories().ok();
+    let differs =
+        |path: fn(&Directories) -> &PathBuf| chosen.as_ref().is_none_or(|chosen| path(chosen) != path(wanted));
+    let every = wanted.variables();
+    let runtime = differs(|directories| &directories.runtime);
+    let which = [runtime, differs(|directories| &directories.state), differs(|directories| &directories.config)];
+    let variables = every.into_iter().zip(which).filter(|(_, differs)| *differs);
+    Ok(Setting {
+        program: Some(program.to_owned()),
+        runtime: runtime.then(|| wanted.runtime.clone()),
+        variables: variables.map(|((name, path), _)| (name, path.to_owned())).collect(),
+    })
+}
+
+/// Whether a package has installed units that are what we would write, so that ours would only hide them.
+fn is_packaged(setting: &Setting) -> Result<bool, SetupError> {
+    for unit in UNITS {
+        let text = unit.render(setting)?;
+        if fs::read_to_string(Path::new(PACKAGED).join(unit.name)).is_ok_and(|packaged| packaged == text) {
+            continue;
+        }
+        return Ok(false);
+    }
+    Ok(true)
+}
