@@ -34,6 +34,8 @@ pub struct Wanted<'a> {
 /// One thing to do. They are done in their order, and the first that fails is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Make a directory that is for this user alone.
+    Directory(PathBuf),
     /// Write or remove a file.
     Change(Change),
     /// Have the service manager do something.
@@ -44,6 +46,7 @@ impl Step {
     /// Does it.
     pub fn take(&self) -> Result<(), SetupError> {
         match self {
+            Step::Directory(path) => files::directory(path).map_err(SetupError::from),
             Step::Change(change) => change.make().map_err(SetupError::from),
             Step::Ask(request) => request.run().map(drop).map_err(SetupError::from),
         }
