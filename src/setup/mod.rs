@@ -34,8 +34,10 @@ pub struct Wanted<'a> {
 /// One thing to do. They are done in their order, and the first that fails is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write or remove a file.
+    /// Write or remove a file whose content may be shown.
     Change(Change),
+    /// Remove a file unread: a secret, or lines of a log.
+    Remove(PathBuf),
     /// Have the service manager do something.
     Ask(Request),
 }
@@ -45,6 +47,7 @@ impl Step {
     pub fn take(&self) -> Result<(), SetupError> {
         match self {
             Step::Change(change) => change.make().map_err(SetupError::from),
+            Step::Remove(path) => files::remove(path).map_err(SetupError::from),
             Step::Ask(request) => request.run().map(drop).map_err(SetupError::from),
         }
     }
@@ -94,9 +97,9 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
 }
 
 /// What leads from what is there to a machine without waitbus's services. The log stays.
-pub fn uninstall() -> Result<Plan, SetupError> {
+pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     match KIND {
-        Kind::Systemd => systemd::uninstall(),
+        Kind::Systemd => systemd::uninstall(directories),
         Kind::Launchd => Err(no_launchd()),
     }
 }

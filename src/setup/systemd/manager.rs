@@ -102,6 +102,15 @@ impl Manager {
         })
     }
 
+    /// The directories of a service whose manager has no such variables.
+    pub fn usual_directories(&self) -> Result<Directories, BadDirectory> {
+        Directories::from_variables(&|name| match name {
+            "XDG_RUNTIME_DIR" => Some(self.session.clone().into()),
+            "HOME" => self.environment.get(name).map(Into::into),
+            _ => None,
+        })
+    }
+
     /// Where the credentials of a running service are.
     #[must_use]
     pub fn credentials_of(&self, unit: &str) -> PathBuf {
@@ -110,7 +119,7 @@ impl Manager {
 }
 
 fn systemctl(session: &Path, arguments: &[&str]) -> Request {
-    let all = ["--user", "--no-pager"].iter().chain(arguments).copied();
+    let all = ["--user"].iter().chain(arguments).copied();
     Request::new("systemctl", all).with("XDG_RUNTIME_DIR", session.to_owned())
 }
 
