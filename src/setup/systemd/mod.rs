@@ -30,18 +30,18 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
-    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
-    let disabled = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
-    plan.extend(about(&manager, &["enable"], disabled));
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
+    let disabled: Vec<_> = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
+    plan.extend(about(&manager, &["enable"], &disabled));
     // A socket that listens elsewhere now is opened anew, and takes its service with it (`Requires=`). A service alone
     // is restarted if it runs: its sockets stay, and whoever waits resumes.
     let moved: Vec<_> = listening.into_iter().filter(changed).collect();
     if moved.is_empty() {
         let running = states.those(UnitState::is_active).into_iter().filter(|name| SERVICES.contains(name));
-        plan.extend(about(&manager, &["try-restart"], running.filter(changed).collect()));
+        plan.extend(about(&manager, &["try-restart"], &running.filter(changed).collect::<Vec<_>>()));
     }
-    plan.extend(about(&manager, &["restart"], moved));
-    plan.extend(about(&manager, &["start"], quiet));
+    plan.extend(about(&manager, &["restart"], &moved));
+    plan.extend(about(&manager, &["start"], &quiet));
     Ok(plan)
 }
 
@@ -50,9 +50,9 @@ pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     let manager = Manager::find()?;
     let states = States::ask(&manager)?;
     let mut plan = Plan::new();
-    plan.extend(about(&manager, &["stop"], states.those(UnitState::is_active)));
-    plan.extend(about(&manager, &["disable"], states.those(UnitState::is_enabled)));
-    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
+    plan.extend(about(&manager, &["stop"], &states.those(UnitState::is_active)));
+    plan.extend(about(&manager, &["disable"], &states.those(UnitState::is_enabled)));
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
     let before = plan.len();
     for unit in UNITS {
         plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
@@ -80,8 +80,8 @@ pub fn install_for_all(root: &Path, program: Option<&Path>) -> Result<Vec<PathBu
 }
 
 /// What the manager is told about some units, if there are any.
-fn about(manager: &Manager, verb: &[&str], units: Vec<&str>) -> Option<Step> {
-    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, &units].concat())))
+fn about(manager: &Manager, verb: &[&str], units: &[&str]) -> Option<Step> {
+    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, units].concat())))
 }
 
 /// How all of our units are.
@@ -122,15 +122,17 @@ pub fn differences(manager: &Manager, program: &Path, directories: &Directories)
     Ok(changes)
 }
 
+/// One of the directories.
+type Which = fn(&Directories) -> &PathBuf;
+
 /// How the units have to differ from those that are shipped: these have the places of somebody who has set nothing, and
 /// a service chooses what its manager's variables say.
+#[must_use]
 pub fn setting(manager: &Manager, program: &Path, wanted: &Directories) -> Setting {
     // A manager that names no home leaves everything to be said.
     let (chosen, shipped) = (manager.directories().ok(), manager.usual_directories().ok());
-    let differs = |from: &Option<Directories>, path: fn(&Directories) -> &PathBuf| {
-        from.as_ref().is_none_or(|from| path(from) != path(wanted))
-    };
-    let (runtime, state): (fn(&Directories) -> &PathBuf, fn(&Directories) -> &PathBuf) = (|d| &d.runtime, |d| &d.state);
+    let differs = |from: &Option<Directories>, path: Which| from.as_ref().is_none_or(|from| path(from) != path(wanted));
+    let (runtime, state): (Which, Which) = (|d| &d.runtime, |d| &d.state);
     let which = [differs(&chosen, runtime), differs(&chosen, state), differs(&chosen, |d| &d.config)];
     let variables = wanted.variables().into_iter().zip(which).filter(|(_, differs)| *differs);
     Setting {

@@ -1,6 +1,7 @@
 //! The unit files, as they are shipped, and as this program writes them: with its own path, and with the directories of
 //! whoever installs where the service would choose others.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::text;
@@ -67,7 +68,8 @@ impl Unit {
             text.push('\n');
             if line == "[Service]" {
                 for (name, path) in &setting.variables {
-                    text += &format!("Environment={}\n", text::word(&format!("{name}={}", utf8(path)?)));
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(text, "Environment={}", text::word(&format!("{name}={}", utf8(path)?)));
                 }
             }
         }
