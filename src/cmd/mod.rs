@@ -7,6 +7,7 @@ mod conditions;
 mod demo;
 mod emit;
 mod exit;
+mod install;
 mod mark;
 mod output;
 mod prune;
@@ -46,6 +47,8 @@ enum Verb {
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
     Listen(serve::ListenArguments),
+    Install(install::Arguments),
+    Uninstall(install::UninstallArguments),
     Demo(demo::Arguments),
 }
 
@@ -79,6 +82,8 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Replay(arguments) => replay::run(&arguments, &directories),
         Verb::Prune(arguments) => prune::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
+        Verb::Install(arguments) => install::install(&arguments, &directories),
+        Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
         Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),

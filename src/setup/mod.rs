@@ -36,8 +36,10 @@ pub struct Wanted<'a> {
 pub enum Step {
     /// Make a directory that is for this user alone.
     Directory(PathBuf),
-    /// Write or remove a file.
+    /// Write or remove a file whose content may be shown.
     Change(Change),
+    /// Remove a file unread: a secret, or lines of a log.
+    Remove(PathBuf),
     /// Have the service manager do something.
     Ask(Request),
 }
@@ -48,6 +50,7 @@ impl Step {
         match self {
             Step::Directory(path) => files::directory(path).map_err(SetupError::from),
             Step::Change(change) => change.make().map_err(SetupError::from),
+            Step::Remove(path) => files::remove(path).map_err(SetupError::from),
             Step::Ask(request) => request.run().map(drop).map_err(SetupError::from),
         }
     }
@@ -97,9 +100,9 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
 }
 
 /// What leads from what is there to a machine without waitbus's services. The log stays.
-pub fn uninstall() -> Result<Plan, SetupError> {
+pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     match KIND {
-        Kind::Systemd => systemd::uninstall(),
+        Kind::Systemd => systemd::uninstall(directories),
         Kind::Launchd => Err(no_launchd()),
     }
 }

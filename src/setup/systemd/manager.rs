@@ -56,7 +56,7 @@ impl Manager {
     /// The manager of this session.
     pub fn find() -> Result<Manager, SetupError> {
         let session = Directories::session().filter(|session| has_user_manager(session)).ok_or_else(no_manager)?;
-        let ask = |arguments: &[&str]| text(systemctl(&session, arguments));
+        let ask = |arguments: &[&str]| text(&systemctl(&session, arguments));
         let environment = variables(&ask(&["show-environment"])?);
         let searched = ask(&["show", "--property=UnitPath", "--value"])?;
         let version = ask(&["show", "--property=Version", "--value"])?.trim().to_owned();
@@ -84,7 +84,7 @@ impl Manager {
 
     /// How units are, in the order in which they are asked for.
     pub fn show(&self, units: &[&str]) -> Result<Vec<UnitState>, Refused> {
-        let said = text(self.request(&[&["show", PROPERTIES, "--"], units].concat()))?;
+        let said = text(&self.request(&[&["show", PROPERTIES, "--"], units].concat()))?;
         let mut known: BTreeMap<String, UnitState> = said
             .split("\n\n")
             .map(|block| UnitState { properties: variables(block) })
@@ -102,6 +102,15 @@ impl Manager {
         })
     }
 
+    /// The directories of a service whose manager has no such variables.
+    pub fn usual_directories(&self) -> Result<Directories, BadDirectory> {
+        Directories::from_variables(&|name| match name {
+            "XDG_RUNTIME_DIR" => Some(self.session.clone().into()),
+            "HOME" => self.environment.get(name).map(Into::into),
+            _ => None,
+        })
+    }
+
     /// Where the credentials of a running service are.
     #[must_use]
     pub fn credentials_of(&self, unit: &str) -> PathBuf {
@@ -110,11 +119,11 @@ impl Manager {
 }
 
 fn systemctl(session: &Path, arguments: &[&str]) -> Request {
-    let all = ["--user", "--no-pager"].iter().chain(arguments).copied();
+    let all = ["--user"].iter().chain(arguments).copied();
     Request::new("systemctl", all).with("XDG_RUNTIME_DIR", session.to_owned())
 }
 
-fn text(request: Request) -> Result<String, Refused> {
+fn text(request: &Request) -> Result<String, Refused> {
     request.run().map(|said| String::from_utf8_lossy(&said).into_owned())
 }
 

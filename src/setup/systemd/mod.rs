@@ -30,29 +30,29 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
-    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
-    let disabled = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
-    plan.extend(about(&manager, &["enable", "--quiet"], disabled));
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
+    let disabled: Vec<_> = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
+    plan.extend(about(&manager, &["enable"], &disabled));
     // A socket that listens elsewhere now is opened anew, and takes its service with it (`Requires=`). A service alone
     // is restarted if it runs: its sockets stay, and whoever waits resumes.
     let moved: Vec<_> = listening.into_iter().filter(changed).collect();
     if moved.is_empty() {
         let running = states.those(UnitState::is_active).into_iter().filter(|name| SERVICES.contains(name));
-        plan.extend(about(&manager, &["try-restart"], running.filter(changed).collect()));
+        plan.extend(about(&manager, &["try-restart"], &running.filter(changed).collect::<Vec<_>>()));
     }
-    plan.extend(about(&manager, &["restart"], moved));
-    plan.extend(about(&manager, &["start"], quiet));
+    plan.extend(about(&manager, &["restart"], &moved));
+    plan.extend(about(&manager, &["start"], &quiet));
     Ok(plan)
 }
 
 /// What leads from what is there to a manager that has never heard of us.
-pub fn uninstall() -> Result<Plan, SetupError> {
+pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     let manager = Manager::find()?;
     let states = States::ask(&manager)?;
     let mut plan = Plan::new();
-    plan.extend(about(&manager, &["stop"], states.those(UnitState::is_active)));
-    plan.extend(about(&manager, &["disable", "--quiet"], states.those(UnitState::is_enabled)));
-    plan.extend(about(&manager, &["reset-failed"], states.those(|state| state.get("ActiveState") == "failed")));
+    plan.extend(about(&manager, &["stop"], &states.those(UnitState::is_active)));
+    plan.extend(about(&manager, &["disable"], &states.those(UnitState::is_enabled)));
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
     let before = plan.len();
     for unit in UNITS {
         plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
@@ -60,12 +60,28 @@ pub fn uninstall() -> Result<Plan, SetupError> {
     if plan.len() > before {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
+    let leftovers = [directories.hub_log()];
+    plan.extend(leftovers.into_iter().filter(|path| path.exists()).map(Step::Remove));
     Ok(plan)
 }
 
+/// Writes the units for all users of a machine, or of the package that is made below `root`, and returns where. Nothing
+/// is compared: what lies there is the package's.
+pub fn install_for_all(root: &Path, program: Option<&Path>) -> Result<Vec<PathBuf>, SetupError> {
+    let setting = Setting { program: program.map(Path::to_owned), ..Setting::default() };
+    let directory = root.join(PACKAGED.trim_start_matches('/'));
+    let mut written = Vec::new();
+    for unit in UNITS {
+        let path = directory.join(unit.name);
+        Change { path: path.clone(), before: None, after: Some(unit.render(&setting)?) }.make()?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
 /// What the manager is told about some units, if there are any.
-fn about(manager: &Manager, verb: &[&str], units: Vec<&str>) -> Option<Step> {
-    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, &units].concat())))
+fn about(manager: &Manager, verb: &[&str], units: &[&str]) -> Option<Step> {
+    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, units].concat())))
 }
 
 /// How all of our units are.
@@ -92,7 +108,7 @@ impl States {
 
 /// The units as this program would have them beside those that are there.
 pub fn differences(manager: &Manager, program: &Path, directories: &Directories) -> Result<Vec<Change>, SetupError> {
-    let setting = setting(manager, program, directories)?;
+    let setting = setting(manager, program, directories);
     let packaged = is_packaged(&setting)?;
     let mut changes = Vec::new();
     for unit in UNITS {
@@ -106,21 +122,25 @@ pub fn differences(manager: &Manager, program: &Path, directories: &Directories)
     Ok(changes)
 }
 
-/// How the units have to differ from those that are shipped.
-pub fn setting(manager: &Manager, program: &Path, wanted: &Directories) -> Result<Setting, SetupError> {
+/// One of the directories.
+type Which = fn(&Directories) -> &PathBuf;
+
+/// How the units have to differ from those that are shipped: these have the places of somebody who has set nothing, and
+/// a service chooses what its manager's variables say.
+#[must_use]
+pub fn setting(manager: &Manager, program: &Path, wanted: &Directories) -> Setting {
     // A manager that names no home leaves everything to be said.
-    let chosen = manager.directories().ok();
-    let differs =
-        |path: fn(&Directories) -> &PathBuf| chosen.as_ref().is_none_or(|chosen| path(chosen) != path(wanted));
-    let every = wanted.variables();
-    let runtime = differs(|directories| &directories.runtime);
-    let which = [runtime, differs(|directories| &directories.state), differs(|directories| &directories.config)];
-    let variables = every.into_iter().zip(which).filter(|(_, differs)| *differs);
-    Ok(Setting {
+    let (chosen, shipped) = (manager.directories().ok(), manager.usual_directories().ok());
+    let differs = |from: &Option<Directories>, path: Which| from.as_ref().is_none_or(|from| path(from) != path(wanted));
+    let (runtime, state): (Which, Which) = (|d| &d.runtime, |d| &d.state);
+    let which = [differs(&chosen, runtime), differs(&chosen, state), differs(&chosen, |d| &d.config)];
+    let variables = wanted.variables().into_iter().zip(which).filter(|(_, differs)| *differs);
+    Setting {
         program: Some(program.to_owned()),
-        runtime: runtime.then(|| wanted.runtime.clone()),
+        runtime: differs(&shipped, runtime).then(|| wanted.runtime.clone()),
+        state: differs(&shipped, state).then(|| wanted.state.clone()),
         variables: variables.map(|((name, path), _)| (name, path.to_owned())).collect(),
-    })
+    }
 }
 
 /// Whether a package has installed units that are what we would write, so that ours would only hide them.

@@ -26,6 +26,12 @@ pub fn word(text: &str) -> String {
     quoted
 }
 
+/// An argument of a command line, in which variables are replaced as well. The path of the program itself is not one.
+#[must_use]
+pub fn argument(text: &str) -> String {
+    word(text).replace('$', "$$")
+}
+
 /// A path that is the whole of a setting, or its rest after a colon: nothing is unquoted there, so only specifiers are
 /// escaped. `None` if it has a line break, which nothing could carry over.
 #[must_use]
@@ -46,6 +52,7 @@ mod tests {
         assert_eq!(word("/a\nb\u{7f}"), r#""/a\x0ab\x7f""#);
         assert_eq!(word("/é"), "\"/é\"");
         assert_eq!(word(""), "\"\"");
+        assert_eq!(argument("/a $b"), "\"/a $$b\"");
         assert_eq!(rest("/a b/100%").unwrap(), "/a b/100%%");
         assert_eq!(rest("/a\nb"), None);
     }
