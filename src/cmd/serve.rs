@@ -14,7 +14,7 @@ use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::daemon::boot::{DaemonError, Plan, Ready, run};
 use crate::daemon::hub::Ended;
-use crate::model::limits::IDLE_EXIT;
+use crate::model::limits::{IDLE_EXIT, SERVICE_LOG_BYTES};
 use crate::sys::activation::Passed;
 use crate::sys::{detach, logging};
 
@@ -62,7 +62,7 @@ impl Address {
             return Ok(address);
         }
         match environment::get_text(environment::WEBHOOK_ADDR) {
-            None => Ok(SocketAddr::from(([127, 0, 0, 1], 9_000))),
+            None => Ok(environment::DEFAULT_WEBHOOK_ADDRESS),
             Some(text) => text.parse().map_err(|_| {
                 Failure::usage(format!("{} is {text:?}, but it must be IP:PORT", environment::WEBHOOK_ADDR))
             }),
@@ -101,6 +101,9 @@ pub(super) fn listen(arguments: &ListenArguments, directories: Directories, pass
 }
 
 fn start(plan: Plan, detached: bool) -> Result<Exit, Failure> {
+    let log = if plan.hub { plan.directories.hub_log() } else { plan.directories.listen_log() };
+    // What cannot be looked at is not ours to empty, and no reason not to serve.
+    let _ = logging::keep_short(&log, SERVICE_LOG_BYTES);
     logging::start(log_level()?);
     let ended = run(plan, |ready| {
         // Whoever started us may not read it, and that is no reason not to serve.

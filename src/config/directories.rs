@@ -140,10 +140,16 @@ impl Directories {
         self.runtime.join("hub.lock")
     }
 
-    /// Where a hub that a client started on demand writes its log lines.
+    /// Where a hub that a client or launchd started writes its log lines.
     #[must_use]
     pub fn hub_log(&self) -> PathBuf {
         self.state.join("hub.log")
+    }
+
+    /// Where a listener that launchd started writes its log lines.
+    #[must_use]
+    pub fn listen_log(&self) -> PathBuf {
+        self.state.join("listen.log")
     }
 
     /// Where secrets lie without a service manager.
@@ -183,6 +189,12 @@ impl Directories {
         let homes = [manager("HOME").map(PathBuf::from), env::home_dir()].into_iter().flatten();
         let bases = bases.map(PathBuf::from).chain(homes.map(|home| home.join(".config")));
         bases.filter(|base| base.is_absolute()).map(|base| base.join("systemd/user")).collect()
+    }
+
+    /// Where launchd looks for the agents of this user.
+    #[must_use]
+    pub fn agents() -> Option<PathBuf> {
+        env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join("Library/LaunchAgents"))
     }
 
     /// Makes the runtime directory where it is missing and takes everybody else's rights on it away.

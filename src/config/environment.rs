@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Directory of the sockets.
@@ -13,6 +14,8 @@ pub const STATE_DIR: &str = "WAITBUS_STATE_DIR";
 pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
 /// Address of the webhook listener.
 pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
+/// Where the webhook listener is without it.
+pub const DEFAULT_WEBHOOK_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9_000));
 /// Level of the daemons' log: `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 

@@ -8,14 +8,16 @@
 //! - [`files`]: what is wanted beside what is there, and writing the difference, whole or not at all.
 //! - [`request`]: what a service manager's own tool is asked to do.
 //! - [`systemd`]: the units, and what of them is installed, enabled and running.
+//! - [`launchd`]: the agents, and which of them it knows.
 
 pub mod files;
+pub mod launchd;
 pub mod request;
 pub mod systemd;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::directories::Directories;
+use crate::config::directories::{BadDirectory, Directories};
 use crate::sys::manager::{KIND, Kind};
 use files::{Change, FileError};
 use request::{Refused, Request};
@@ -65,6 +67,9 @@ pub enum SetupError {
     /// A file cannot be compared, written or removed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A directory, or a path in it, cannot be used.
+    #[error(transparent)]
+    Directory(#[from] BadDirectory),
     /// The service manager's tool failed.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -78,8 +83,8 @@ pub enum SetupError {
         /// How to get it, as a sentence.
         remedy: String,
     },
-    /// Unit files and plists are UTF-8.
-    #[error("{} cannot be written into a unit, because it is not UTF-8: use another path", .0.display())]
+    /// Unit files and plists are text.
+    #[error("{} cannot be written into a unit or an agent, because it is not UTF-8 or not one line of text: use another path", .0.display())]
     NotText(PathBuf),
     /// The manager would look for units elsewhere.
     #[error("the user manager reads no units from {}: it reads them from {searched}", looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or "))]
@@ -95,7 +100,7 @@ pub enum SetupError {
 pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     match KIND {
         Kind::Systemd => systemd::install(wanted),
-        Kind::Launchd => Err(no_launchd()),
+        Kind::Launchd => launchd::install(wanted),
     }
 }
 
@@ -103,13 +108,6 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
 pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     match KIND {
         Kind::Systemd => systemd::uninstall(directories),
-        Kind::Launchd => Err(no_launchd()),
-    }
-}
-
-fn no_launchd() -> SetupError {
-    SetupError::NoManager {
-        problem: "agents for launchd are not written yet".to_owned(),
-        remedy: "Start `waitbus serve` at login for a webhook listener.".to_owned(),
+        Kind::Launchd => launchd::uninstall(directories),
     }
 }
