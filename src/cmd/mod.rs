@@ -12,6 +12,7 @@ mod mark;
 mod output;
 mod prune;
 mod replay;
+mod secret;
 mod serve;
 mod status;
 mod tail;
@@ -47,6 +48,7 @@ enum Verb {
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
     Listen(serve::ListenArguments),
+    Secret(secret::Arguments),
     Install(install::Arguments),
     Uninstall(install::UninstallArguments),
     Demo(demo::Arguments),
@@ -82,6 +84,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Replay(arguments) => replay::run(&arguments, &directories),
         Verb::Prune(arguments) => prune::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
+        Verb::Secret(arguments) => secret::run(&arguments, &directories),
         Verb::Install(arguments) => install::install(&arguments, &directories),
         Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),

@@ -155,6 +155,12 @@ pub const MAX_HTTP_HEADERS: usize = 100;
 pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
 /// Largest secret, in bytes; a longer file is not a secret.
 pub const MAX_SECRET_BYTES: u64 = 4_096;
+/// Bytes of randomness in a secret that waitbus makes: as many as the hash of the HMAC has.
+pub const GENERATED_SECRET_BYTES: usize = 32;
+/// Shortest secret that is stored without a warning, in bytes: whoever has one signed delivery can try shorter ones.
+pub const SHORT_SECRET_BYTES: usize = 16;
+/// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
+pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 // ---- socket paths ---------------------------------------------------------------------------------------------
 

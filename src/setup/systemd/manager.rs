@@ -70,6 +70,12 @@ impl Manager {
         Ok(Manager { session, environment, unit_directory, version })
     }
 
+    /// The session's runtime directory.
+    #[must_use]
+    pub fn session(&self) -> &Path {
+        &self.session
+    }
+
     /// Something that it is asked to do.
     #[must_use]
     pub fn request(&self, arguments: &[&str]) -> Request {

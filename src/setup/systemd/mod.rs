@@ -1,6 +1,7 @@
 //! systemd: the units in the user's own directory, or those of a package where they do the same; and what the user
 //! manager has to be told about them.
 
+pub mod credential;
 pub mod manager;
 pub mod text;
 pub mod units;
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Change};
-use super::{Plan, SetupError, Step, Wanted};
+use super::{Plan, SetupError, Step, Wanted, secret};
 use crate::config::directories::Directories;
 use manager::{Manager, UnitState};
 use units::{SERVICES, SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
@@ -57,7 +58,10 @@ pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     for unit in UNITS {
         plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
     }
-    if plan.len() > before {
+    let secrets = secret::removal(directories, &manager)?;
+    let reload = plan.len() > before || secrets.iter().any(|step| matches!(step, Step::Change(_)));
+    plan.extend(secrets);
+    if reload {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
     let leftovers = [directories.hub_log()];
