@@ -3,11 +3,13 @@
 //! A verb turns what was typed into what was meant, calls the layer that does it, and ends in an [`Exit`]. Errors
 //! become text and a code here and nowhere else.
 
+mod completions;
 mod conditions;
 mod demo;
 mod emit;
 mod exit;
 mod install;
+mod man;
 mod mark;
 mod output;
 mod prune;
@@ -21,7 +23,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
@@ -51,6 +53,8 @@ enum Verb {
     Secret(secret::Arguments),
     Install(install::Arguments),
     Uninstall(install::UninstallArguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -76,8 +80,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<Exit, Failure> {
+    // These two describe the program, and work where nobody has a home.
+    match &verb {
+        Verb::Completions(arguments) => return completions::run(arguments, Cli::command()),
+        Verb::Man(arguments) => return man::run(arguments, Cli::command()),
+        _ => {}
+    }
     let directories = Directories::from_environment().map_err(Failure::usage)?;
     match verb {
+        Verb::Completions(_) | Verb::Man(_) => Ok(Exit::Success),
         Verb::Serve(arguments) => serve::serve(&arguments, directories, passed()?),
         Verb::Hub(arguments) => serve::hub(&arguments, directories, passed()?),
         Verb::Listen(arguments) => serve::listen(&arguments, directories, passed()?),
