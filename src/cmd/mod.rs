@@ -6,6 +6,7 @@
 mod completions;
 mod conditions;
 mod demo;
+mod doctor;
 mod emit;
 mod exit;
 mod install;
@@ -47,6 +48,7 @@ enum Verb {
     Mark(mark::Arguments),
     Prune(prune::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
     Listen(serve::ListenArguments),
@@ -102,6 +104,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
+        Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories)),
         Verb::Demo(arguments) => block_on(demo::run(arguments)),
     }
 }

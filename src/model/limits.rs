@@ -131,6 +131,8 @@ pub const PRUNE_ROWS: usize = 2_000;
 /// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
 /// are read, freed and moved.
 pub const PRUNE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest log that `doctor` reads through to see whether it is sound, in bytes: a second or two.
+pub const MAX_CHECKED_LOG_BYTES: u64 = 512 * 1024 * 1024;
 
 // ---- the webhook listener -------------------------------------------------------------------------------------
 

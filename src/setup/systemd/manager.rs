@@ -99,6 +99,13 @@ impl Manager {
         Ok(units.iter().map(|name| known.remove(*name).unwrap_or_default()).collect())
     }
 
+    /// The program that a service runs, if it is known.
+    pub fn program_of(&self, unit: &str) -> Result<Option<PathBuf>, Refused> {
+        let said = text(&self.request(&["show", "--property=ExecStart", "--value", "--", unit]))?;
+        let path = said.split_once("path=").and_then(|(_, rest)| Some(rest.split_once(" ; ")?.0));
+        Ok(path.map(PathBuf::from))
+    }
+
     /// The directories that a service chooses when nobody tells it any.
     pub fn directories(&self) -> Result<Directories, BadDirectory> {
         Directories::from_variables(&|name| match name {
