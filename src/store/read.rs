@@ -55,7 +55,7 @@ impl Reader {
     /// Reads all of it, and says what is wrong with its structure, if anything.
     pub fn quick_check(&self) -> Result<Option<String>, StoreError> {
         let said: String = self
-            .prepare("SELECT quick_check FROM pragma_quick_check(1)")?
+            .prepare("PRAGMA quick_check(1)")?
             .query_row([], |row| row.get(0))
             .map_err(|error| self.error(&error))?;
         Ok((said != "ok").then_some(said))

@@ -103,7 +103,8 @@ impl Manager {
     pub fn program_of(&self, unit: &str) -> Result<Option<PathBuf>, Refused> {
         let said = text(&self.request(&["show", "--property=ExecStart", "--value", "--", unit]))?;
         let path = said.split_once("path=").and_then(|(_, rest)| Some(rest.split_once(" ; ")?.0));
-        Ok(path.map(PathBuf::from))
+        // A shell stands there for a program that systemd cannot run itself.
+        Ok(path.filter(|path| *path != "/bin/sh").map(PathBuf::from))
     }
 
     /// The directories that a service chooses when nobody tells it any.
