@@ -69,11 +69,22 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
 
 pub(super) fn uninstall(arguments: &UninstallArguments, directories: &Directories) -> Result<Exit, Failure> {
     let plan = setup::uninstall(directories)?;
-    let exit = follow(&plan, arguments.dry_run)?;
+    if arguments.dry_run || plan.is_empty() {
+        follow(&plan, arguments.dry_run)?;
+    } else {
+        // A unit that cannot be stopped is no reason to leave the rest.
+        let failed: Vec<_> = plan.iter().filter_map(|step| take(step).err()).map(|error| error.to_string()).collect();
+        if !failed.is_empty() {
+            return Err(Failure::bus(format!(
+                "{}. What is left goes with a second `waitbus uninstall`",
+                failed.join("; ")
+            )));
+        }
+    }
     if directories.state.exists() {
         output::say(&format!("waitbus: the event log stays in {}", directories.state.display()));
     }
-    Ok(exit)
+    Ok(Exit::Success)
 }
 
 /// Takes the steps, or shows them.
@@ -85,17 +96,22 @@ fn follow(plan: &Plan, dry_run: bool) -> Result<Exit, Failure> {
         if dry_run {
             show(step);
         } else {
-            step.take()?;
-            let _ = output::line(&match step {
-                Step::Directory(path) => format!("made {}", path.display()),
-                Step::Change(change) if change.after.is_none() => format!("removed {}", change.path.display()),
-                Step::Change(change) => format!("wrote {}", change.path.display()),
-                Step::Remove(path) => format!("removed {}", path.display()),
-                Step::Ask(request) => format!("ran {request}"),
-            });
+            take(step)?;
         }
     }
     Ok(Exit::Success)
+}
+
+fn take(step: &Step) -> Result<(), SetupError> {
+    step.take()?;
+    let _ = output::line(&match step {
+        Step::Directory(path) => format!("made {}", path.display()),
+        Step::Change(change) if change.after.is_none() => format!("removed {}", change.path.display()),
+        Step::Change(change) => format!("wrote {}", change.path.display()),
+        Step::Remove(path) => format!("removed {}", path.display()),
+        Step::Ask(request) => format!("ran {request}"),
+    });
+    Ok(())
 }
 
 /// A step, with all that it would write.

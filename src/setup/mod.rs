@@ -7,12 +7,14 @@
 //!
 //! - [`files`]: what is wanted beside what is there, and writing the difference, whole or not at all.
 //! - [`request`]: what a service manager's own tool is asked to do.
+//! - [`secret`]: where secrets are kept, and how a service is given them.
 //! - [`systemd`]: the units, and what of them is installed, enabled and running.
 //! - [`launchd`]: the agents, and which of them it knows.
 
 pub mod files;
 pub mod launchd;
 pub mod request;
+pub mod secret;
 pub mod systemd;
 
 use std::path::{Path, PathBuf};

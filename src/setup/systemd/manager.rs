@@ -70,6 +70,12 @@ impl Manager {
         Ok(Manager { session, environment, unit_directory, version })
     }
 
+    /// The session's runtime directory.
+    #[must_use]
+    pub fn session(&self) -> &Path {
+        &self.session
+    }
+
     /// Something that it is asked to do.
     #[must_use]
     pub fn request(&self, arguments: &[&str]) -> Request {
@@ -91,6 +97,14 @@ impl Manager {
             .map(|state| (state.get("Id").to_owned(), state))
             .collect();
         Ok(units.iter().map(|name| known.remove(*name).unwrap_or_default()).collect())
+    }
+
+    /// The program that a service runs, if it is known.
+    pub fn program_of(&self, unit: &str) -> Result<Option<PathBuf>, Refused> {
+        let said = text(&self.request(&["show", "--property=ExecStart", "--value", "--", unit]))?;
+        let path = said.split_once("path=").and_then(|(_, rest)| Some(rest.split_once(" ; ")?.0));
+        // A shell stands there for a program that systemd cannot run itself.
+        Ok(path.filter(|path| *path != "/bin/sh").map(PathBuf::from))
     }
 
     /// The directories that a service chooses when nobody tells it any.

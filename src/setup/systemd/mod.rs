@@ -1,6 +1,7 @@
 //! systemd: the units in the user's own directory, or those of a package where they do the same; and what the user
 //! manager has to be told about them.
 
+pub mod credential;
 pub mod manager;
 pub mod text;
 pub mod units;
@@ -9,10 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Change};
-use super::{Plan, SetupError, Step, Wanted};
+use super::{Plan, SetupError, Step, Wanted, secret};
 use crate::config::directories::Directories;
 use manager::{Manager, UnitState};
-use units::{SERVICES, SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
+use units::{SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
 
 /// Where packages put units of a user manager.
 pub const PACKAGED: &str = "/usr/lib/systemd/user";
@@ -23,25 +24,20 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     let changes = differences(&manager, wanted.program, wanted.directories)?;
     let states = States::ask(&manager)?;
     let sockets = SOCKETS.into_iter().chain(wanted.webhook.then_some(WEBHOOK_SOCKET));
-    let (listening, quiet): (Vec<_>, Vec<_>) = sockets.clone().partition(|name| states.are(name, UnitState::is_active));
-    let changed = |name: &&str| changes.iter().any(|change| change.path.ends_with(name));
-
     let mut plan: Plan = changes.iter().cloned().map(Step::Change).collect();
     if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
     plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
-    let disabled: Vec<_> = sockets.filter(|name| !states.are(name, UnitState::is_enabled)).collect();
-    plan.extend(about(&manager, &["enable"], &disabled));
-    // A socket that listens elsewhere now is opened anew, and takes its service with it (`Requires=`). A service alone
-    // is restarted if it runs: its sockets stay, and whoever waits resumes.
-    let moved: Vec<_> = listening.into_iter().filter(changed).collect();
-    if moved.is_empty() {
-        let running = states.those(UnitState::is_active).into_iter().filter(|name| SERVICES.contains(name));
-        plan.extend(about(&manager, &["try-restart"], &running.filter(changed).collect::<Vec<_>>()));
-    }
-    plan.extend(about(&manager, &["restart"], &moved));
-    plan.extend(about(&manager, &["start"], &quiet));
+    let without =
+        |what: fn(&UnitState) -> bool| -> Vec<_> { sockets.clone().filter(|name| !states.are(name, what)).collect() };
+    plan.extend(about(&manager, &["enable"], &without(UnitState::is_enabled)));
+    // In one go: a socket that listens elsewhere now is opened anew while its service is down. A service whose sockets
+    // are what they were keeps them, and whoever waits resumes.
+    let changed = |name: &&str| changes.iter().any(|change| change.path.ends_with(name));
+    let outdated: Vec<_> = states.those(UnitState::is_active).into_iter().filter(changed).collect();
+    plan.extend(about(&manager, &["try-restart"], &outdated));
+    plan.extend(about(&manager, &["start"], &without(UnitState::is_active)));
     Ok(plan)
 }
 
@@ -57,7 +53,10 @@ pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     for unit in UNITS {
         plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
     }
-    if plan.len() > before {
+    let secrets = secret::removal(directories, &manager)?;
+    let reload = plan.len() > before || secrets.iter().any(|step| matches!(step, Step::Change(_)));
+    plan.extend(secrets);
+    if reload {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
     let leftovers = [directories.hub_log()];

@@ -32,6 +32,16 @@ pub fn argument(text: &str) -> String {
     word(text).replace('$', "$$")
 }
 
+/// A program as the first word of a command line. systemd runs none whose path has quotes or backslashes; a shell does,
+/// and becomes it.
+#[must_use]
+pub fn program(path: &str) -> String {
+    if path.contains(['"', '\'', '\\']) || path.contains(|c: char| c.is_ascii_control()) {
+        return format!("/bin/sh -c \"exec \\\"$$0\\\" \\\"$$@\\\"\" {}", argument(path));
+    }
+    word(path)
+}
+
 /// A path that is the whole of a setting, or its rest after a colon: nothing is unquoted there, so only specifiers are
 /// escaped. `None` if it has a line break, which nothing could carry over.
 #[must_use]
@@ -53,6 +63,8 @@ mod tests {
         assert_eq!(word("/é"), "\"/é\"");
         assert_eq!(word(""), "\"\"");
         assert_eq!(argument("/a $b"), "\"/a $$b\"");
+        assert_eq!(program("/a $b/waitbus"), "\"/a $b/waitbus\"");
+        assert_eq!(program("/it's/$b"), r#"/bin/sh -c "exec \"$$0\" \"$$@\"" "/it's/$$b""#);
         assert_eq!(rest("/a b/100%").unwrap(), "/a b/100%%");
         assert_eq!(rest("/a\nb"), None);
     }

@@ -93,7 +93,7 @@ impl Setting {
         if let Some(program) = &self.program
             && let Some(arguments) = value.strip_prefix(SHIPPED_PROGRAM).filter(|_| command)
         {
-            return Ok(format!("{key}={}{arguments}", text::word(utf8(program)?)));
+            return Ok(format!("{key}={}{arguments}", text::program(utf8(program)?)));
         }
         let mut places = Vec::new();
         for (shipped, place) in [(SHIPPED_RUNTIME, &self.runtime), (SHIPPED_STATE, &self.state)] {
