@@ -10,11 +10,12 @@ use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::setup::files::Change;
 use crate::setup::{self, Plan, SetupError, Step, Wanted, systemd};
+use crate::sys::manager::{KIND, Kind};
 
 /// Have the service manager open the sockets and run this program when somebody uses them
 ///
-/// Writes units that run this program, wherever it lives, and enables and starts their sockets; a service starts with
-/// the first connection. Run again it repairs what differs, or says that nothing has to be done. Changes of your own
+/// Writes units (on macOS agents) that run this program, wherever it lives, and has their sockets opened; a service
+/// starts with the first connection. Run again it repairs what differs, or says that nothing has to be done. Changes of your own
 /// belong in drop-ins (`systemctl --user edit waitbus.service`), which are left alone.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -50,6 +51,9 @@ pub(super) struct UninstallArguments {
 }
 
 pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
+    if arguments.system_wide && KIND == Kind::Launchd {
+        return Err(Failure::usage("--system-wide writes units for systemd, and this is macOS: run `waitbus install`"));
+    }
     if arguments.system_wide {
         let root = arguments.root.as_deref().unwrap_or(Path::new("/"));
         let written = systemd::install_for_all(root, arguments.program.as_deref())?;

@@ -7,6 +7,7 @@ pub mod agents;
 use std::path::{Path, PathBuf};
 
 use super::request::Request;
+use super::secret::KNOWN;
 use super::{Plan, SetupError, Step, Wanted, files};
 use crate::config::directories::Directories;
 use agents::{Agent, HUB, WEBHOOK};
@@ -20,7 +21,7 @@ struct Session {
 
 impl Session {
     fn find() -> Result<Session, SetupError> {
-        let domain = format!("gui/{}", rustix::process::geteuid().as_raw());
+        let domain = domain();
         launchctl(&["print", &domain]).run().map_err(|refused| SetupError::NoManager {
             problem: format!("launchd has no session of this user at the screen ({})", refused.problem),
             remedy: "Log in there, and run this again.".to_owned(),
@@ -41,6 +42,20 @@ impl Session {
 /// What leads from what is there to agents as they are wanted, whose sockets launchd has opened.
 pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     steps_to_install(wanted, &Session::find()?, &place()?)
+}
+
+/// Whether the hub's agent is installed, loaded or not.
+#[must_use]
+pub fn is_installed() -> bool {
+    Directories::agents().is_some_and(|place| HUB.file(&place).exists())
+}
+
+/// Stops the webhook listener, if launchd runs it, and tells whether it did. The next delivery starts another one, which
+/// reads the secret anew.
+#[must_use]
+pub fn stop_listener() -> bool {
+    let target = target(&domain(), WEBHOOK);
+    launchctl(&["kill", "SIGTERM", &target]).run().is_ok()
 }
 
 /// What leads from what is there to a launchd that has never heard of us.
@@ -86,13 +101,18 @@ fn steps_to_uninstall(directories: &Directories, session: &Session, place: &Path
         plan.extend(session.knows(agent).then(|| session.ask("bootout", agent)));
         plan.extend(files::removal(&agent.file(place))?.map(Step::Change));
     }
-    let mut leftovers = vec![directories.hub_log(), directories.listen_log()];
+    let mut leftovers: Vec<_> = KNOWN.map(|known| directories.credentials().join(known.name)).into();
+    leftovers.extend([directories.hub_log(), directories.listen_log()]);
     if session.knows(HUB) {
         // launchd closes its sockets and leaves the files. Otherwise they may be those of a hub that a client started.
         leftovers.extend([directories.broadcast()?, directories.doorbell()?]);
     }
     plan.extend(leftovers.into_iter().filter(|path| path.symlink_metadata().is_ok()).map(Step::Remove));
     Ok(plan)
+}
+
+fn domain() -> String {
+    format!("gui/{}", rustix::process::geteuid().as_raw())
 }
 
 fn target(domain: &str, agent: Agent) -> String {
@@ -222,7 +242,9 @@ mod tests {
     fn uninstalling_leaves_the_log_and_what_a_hub_of_its_own_has_bound() {
         let home = Home::new();
         take(&home.install(true, &[]));
-        for file in ["events.db", "hub.log", "run/broadcast.sock", "run/doorbell.sock"] {
+        fs::create_dir(home.directories.credentials()).unwrap();
+        let secret = "credentials/github-webhook-secret";
+        for file in ["events.db", secret, "hub.log", "run/broadcast.sock", "run/doorbell.sock"] {
             fs::write(home.directories.state.join(file), "").unwrap();
         }
         assert_eq!(
@@ -232,6 +254,7 @@ mod tests {
                 "remove LaunchAgents/io.github.waitbus.webhook.plist",
                 "launchctl bootout gui/501/io.github.waitbus.hub",
                 "remove LaunchAgents/io.github.waitbus.hub.plist",
+                "remove Application Support/waitbus/credentials/github-webhook-secret",
                 "remove Application Support/waitbus/hub.log",
                 "remove Application Support/waitbus/run/broadcast.sock",
                 "remove Application Support/waitbus/run/doorbell.sock",
