@@ -159,7 +159,7 @@ fn place(program: &Path) -> Result<Option<&'static str>, Failure> {
 impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Failure {
         match error {
-            SetupError::NotText(_) => Failure::usage(error),
+            SetupError::Unwritable(_) => Failure::usage(error),
             other => Failure::bus(other),
         }
     }
