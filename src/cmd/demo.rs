@@ -189,15 +189,12 @@ impl Bus {
 }
 
 fn write_secret(directory: &Path) -> std::io::Result<secret::Secret> {
-    use std::io::Read;
     private::directory(directory)?;
-    let mut bytes = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let text: String = bytes.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+    let secret = secret::Secret::generate()?;
     let path = directory.join(secret::WEBHOOK_SECRET);
-    std::fs::write(&path, &text)?;
+    std::fs::write(&path, secret.expose())?;
     private::file(&path)?;
-    secret::Secret::new(text.into_bytes()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+    Ok(secret)
 }
 
 /// One of our own processes.

@@ -3,14 +3,19 @@
 //! A verb turns what was typed into what was meant, calls the layer that does it, and ends in an [`Exit`]. Errors
 //! become text and a code here and nowhere else.
 
+mod completions;
 mod conditions;
 mod demo;
+mod doctor;
 mod emit;
 mod exit;
+mod install;
+mod man;
 mod mark;
 mod output;
 mod prune;
 mod replay;
+mod secret;
 mod serve;
 mod status;
 mod tail;
@@ -19,7 +24,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
@@ -43,9 +48,15 @@ enum Verb {
     Mark(mark::Arguments),
     Prune(prune::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
     Listen(serve::ListenArguments),
+    Secret(secret::Arguments),
+    Install(install::Arguments),
+    Uninstall(install::UninstallArguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -71,18 +82,29 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<Exit, Failure> {
+    // These two describe the program, and work where nobody has a home.
+    match &verb {
+        Verb::Completions(arguments) => return completions::run(arguments, Cli::command()),
+        Verb::Man(arguments) => return man::run(arguments, Cli::command()),
+        _ => {}
+    }
     let directories = Directories::from_environment().map_err(Failure::usage)?;
     match verb {
+        Verb::Completions(_) | Verb::Man(_) => Ok(Exit::Success),
         Verb::Serve(arguments) => serve::serve(&arguments, directories, passed()?),
         Verb::Hub(arguments) => serve::hub(&arguments, directories, passed()?),
         Verb::Listen(arguments) => serve::listen(&arguments, directories, passed()?),
         Verb::Replay(arguments) => replay::run(&arguments, &directories),
         Verb::Prune(arguments) => prune::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
+        Verb::Secret(arguments) => secret::run(&arguments, &directories),
+        Verb::Install(arguments) => install::install(&arguments, &directories),
+        Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
         Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
+        Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories)),
         Verb::Demo(arguments) => block_on(demo::run(arguments)),
     }
 }

@@ -66,6 +66,13 @@ impl Directories {
         })
     }
 
+    /// The directories that a process with these variables has.
+    pub fn from_variables(get: &dyn Fn(&str) -> Option<OsString>) -> Result<Directories, BadDirectory> {
+        let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        let home = get("HOME").map(PathBuf::from);
+        Directories::resolve(&get, home, rustix::process::geteuid().as_raw(), &|path| path.is_dir())
+    }
+
     fn resolve(
         get: &dyn Fn(&str) -> Option<OsString>,
         home: Option<PathBuf>,
@@ -148,6 +155,23 @@ impl Directories {
     #[must_use]
     pub fn session_runtime() -> Option<PathBuf> {
         environment::get("XDG_RUNTIME_DIR").map(PathBuf::from)
+    }
+
+    /// The session's runtime directory, also for a process that was not told: one that `su` or a timer started.
+    #[must_use]
+    pub fn session() -> Option<PathBuf> {
+        let usual = PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
+        Directories::session_runtime().or_else(|| usual.is_dir().then_some(usual))
+    }
+
+    /// Where a user manager with these variables may look for the units of its user, the likeliest first. Its variables
+    /// may have changed since it looked where that is, and ours may be others.
+    #[must_use]
+    pub fn unit_directories(manager: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+        let bases = [manager("XDG_CONFIG_HOME"), environment::get("XDG_CONFIG_HOME")].into_iter().flatten();
+        let homes = [manager("HOME").map(PathBuf::from), env::home_dir()].into_iter().flatten();
+        let bases = bases.map(PathBuf::from).chain(homes.map(|home| home.join(".config")));
+        bases.filter(|base| base.is_absolute()).map(|base| base.join("systemd/user")).collect()
     }
 
     /// Makes the runtime directory where it is missing and takes everybody else's rights on it away.

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Directory of the sockets.
 pub const RUNTIME_DIR: &str = "WAITBUS_RUNTIME_DIR";
@@ -65,6 +65,12 @@ pub fn program() -> io::Result<PathBuf> {
     let path = env::current_exe()?;
     let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
     Ok(replaced.filter(|path| path.exists()).unwrap_or(path))
+}
+
+/// Whether a file is where services have a directory of their own (`PrivateTmp=`), and do not see this one.
+#[must_use]
+pub fn is_temporary(path: &Path) -> bool {
+    ["/tmp", "/var/tmp"].iter().any(|temporary| path.starts_with(temporary))
 }
 
 /// Where temporary files go.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::directories::Directories;
 use super::environment;
-use crate::model::limits::MAX_SECRET_BYTES;
+use crate::model::limits::{GENERATED_SECRET_BYTES, MAX_SECRET_BYTES};
 
 /// Name of the credential, and of the file.
 pub const WEBHOOK_SECRET: &str = "github-webhook-secret";
@@ -32,6 +32,18 @@ impl Secret {
             bytes.pop();
         }
         (!bytes.is_empty()).then_some(Secret(bytes))
+    }
+
+    /// A new one, in letters and digits.
+    pub fn generate() -> io::Result<Secret> {
+        let mut random = Zeroizing::new([0; GENERATED_SECRET_BYTES]);
+        File::open("/dev/urandom")?.read_exact(&mut *random)?;
+        let mut text = Zeroizing::new(Vec::with_capacity(2 * GENERATED_SECRET_BYTES));
+        for byte in random.iter() {
+            // Writing to a vector cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Secret::new(std::mem::take(&mut *text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// The bytes, for signing and verifying only.

@@ -131,6 +131,8 @@ pub const PRUNE_ROWS: usize = 2_000;
 /// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
 /// are read, freed and moved.
 pub const PRUNE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest log that `doctor` reads through to see whether it is sound, in bytes: a second or two.
+pub const MAX_CHECKED_LOG_BYTES: u64 = 512 * 1024 * 1024;
 
 // ---- the webhook listener -------------------------------------------------------------------------------------
 
@@ -155,6 +157,12 @@ pub const MAX_HTTP_HEADERS: usize = 100;
 pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
 /// Largest secret, in bytes; a longer file is not a secret.
 pub const MAX_SECRET_BYTES: u64 = 4_096;
+/// Bytes of randomness in a secret that waitbus makes: as many as the hash of the HMAC has.
+pub const GENERATED_SECRET_BYTES: usize = 32;
+/// Shortest secret that is stored without a warning, in bytes: whoever has one signed delivery can try shorter ones.
+pub const SHORT_SECRET_BYTES: usize = 16;
+/// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
+pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 // ---- socket paths ---------------------------------------------------------------------------------------------
 

@@ -1,2 +1,114 @@
 //! What a service manager needs of us on disk: units or agents for this program, wherever it lives, and the secrets
 //! that they hand over. Written, compared and removed here; nothing here prints.
+//!
+//! Everything begins as a [`Plan`]: the steps that lead from what is there to what is wanted, each of which can be shown
+//! before it is done. A plan without steps means that nothing has to be done, so installing twice is installing once,
+//! and a dry run cannot say anything else than what a real one does.
+//!
+//! - [`files`]: what is wanted beside what is there, and writing the difference, whole or not at all.
+//! - [`request`]: what a service manager's own tool is asked to do.
+//! - [`secret`]: where secrets are kept, and how a service is given them.
+//! - [`systemd`]: the units, and what of them is installed, enabled and running.
+
+pub mod files;
+pub mod request;
+pub mod secret;
+pub mod systemd;
+
+use std::path::{Path, PathBuf};
+
+use crate::config::directories::Directories;
+use crate::sys::manager::{KIND, Kind};
+use files::{Change, FileError};
+use request::{Refused, Request};
+
+/// What is to be installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Where the command line that installs has its files; the services get the same.
+    pub directories: &'a Directories,
+    /// The program that the services run.
+    pub program: &'a Path,
+    /// Whether the webhook listener's socket is opened as well.
+    pub webhook: bool,
+}
+
+/// One thing to do. They are done in their order, and the first that fails is the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write or remove a file whose content may be shown.
+    Change(Change),
+    /// Remove a file unread: a secret, or lines of a log.
+    Remove(PathBuf),
+    /// Have the service manager do something.
+    Ask(Request),
+}
+
+impl Step {
+    /// Does it.
+    pub fn take(&self) -> Result<(), SetupError> {
+        match self {
+            Step::Change(change) => change.make().map_err(SetupError::from),
+            Step::Remove(path) => files::remove(path).map_err(SetupError::from),
+            Step::Ask(request) => request.run().map(drop).map_err(SetupError::from),
+        }
+    }
+}
+
+/// What has to be done, in order; nothing if all is as it should be.
+pub type Plan = Vec<Step>;
+
+/// Something cannot be set up. Each message says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file cannot be compared, written or removed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The service manager's tool failed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// There is nobody to install for.
+    #[error(
+        "{problem}; waitbus works without: the first `waitbus wait` starts a hub, and `waitbus serve` runs everything in the foreground. {remedy}"
+    )]
+    NoManager {
+        /// What is missing.
+        problem: String,
+        /// How to get it, as a sentence.
+        remedy: String,
+    },
+    /// Unit files and plists are UTF-8.
+    #[error("{} cannot be written into a unit, because it is not UTF-8: use another path", .0.display())]
+    NotText(PathBuf),
+    /// The manager would look for units elsewhere.
+    #[error("the user manager reads no units from {}: it reads them from {searched}", looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or "))]
+    Elsewhere {
+        /// Where they would have been written.
+        looked: Vec<PathBuf>,
+        /// Where it says that it looks.
+        searched: String,
+    },
+}
+
+/// What leads from what is there to an installation as it is wanted.
+pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
+    match KIND {
+        Kind::Systemd => systemd::install(wanted),
+        Kind::Launchd => Err(no_launchd()),
+    }
+}
+
+/// What leads from what is there to a machine without waitbus's services. The log stays.
+pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
+    match KIND {
+        Kind::Systemd => systemd::uninstall(directories),
+        Kind::Launchd => Err(no_launchd()),
+    }
+}
+
+fn no_launchd() -> SetupError {
+    SetupError::NoManager {
+        problem: "agents for launchd are not written yet".to_owned(),
+        remedy: "Start `waitbus serve` at login for a webhook listener.".to_owned(),
+    }
+}

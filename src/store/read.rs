@@ -52,6 +52,15 @@ impl Reader {
         Ok(Reader { connection: schema::open_or_create(paths)?, paths: paths.clone(), read_only: false })
     }
 
+    /// Reads all of it, and says what is wrong with its structure, if anything.
+    pub fn quick_check(&self) -> Result<Option<String>, StoreError> {
+        let said: String = self
+            .prepare("PRAGMA quick_check(1)")?
+            .query_row([], |row| row.get(0))
+            .map_err(|error| self.error(&error))?;
+        Ok((said != "ok").then_some(said))
+    }
+
     /// The newest row that has a name, or the horizon when all rows are pruned, or [`Position::START`].
     pub fn newest(&self) -> Result<Position, StoreError> {
         let _snapshot = self.snapshot()?;

@@ -2,6 +2,18 @@
 
 use std::path::Path;
 
+/// The service managers that start waitbus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Units of the user manager.
+    Systemd,
+    /// Agents of the session.
+    Launchd,
+}
+
+/// The one that this platform has, if it runs at all.
+pub const KIND: Kind = if cfg!(target_os = "macos") { Kind::Launchd } else { Kind::Systemd };
+
 /// Tells the manager that the service is ready, and what it does. Without a manager this does nothing; a manager
 /// that cannot be reached is nobody's error but its own.
 pub fn ready(status: &str) {

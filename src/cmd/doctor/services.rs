@@ -1,0 +1,196 @@
+//! What the service manager has of us: units, sockets, services and secrets.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Finding, Here};
+use crate::client::status::HubState;
+use crate::setup::secret::{InUse, KNOWN, Keeper, Known, Rung};
+use crate::setup::systemd::manager::{Manager, UnitState};
+use crate::setup::systemd::units::{SOCKETS, UNITS, WEBHOOK_SOCKET};
+use crate::setup::{SetupError, systemd};
+
+/// What a check without a manager has to say: nothing, the check of the manager has said it.
+fn with_manager(here: &Here, check: impl FnOnce(&Manager) -> Result<Vec<Finding>, SetupError>) -> Vec<Finding> {
+    let Ok(manager) = &here.manager else { return Vec::new() };
+    check(manager).unwrap_or_else(|error| vec![Finding::problem(error.to_string(), "The user manager has to answer")])
+}
+
+pub(super) fn manager(here: &Here) -> Vec<Finding> {
+    vec![match &here.manager {
+        Ok(manager) => {
+            Finding::ok(format!("systemd {}, units in {}", manager.version, manager.unit_directory.display()))
+        }
+        // Waitbus works without; whoever wants one finds out what is missing.
+        Err(SetupError::NoManager { problem, remedy }) => Finding::warning(problem.clone(), remedy.clone()),
+        Err(error) => Finding::problem(error.to_string(), "Units cannot be installed before that"),
+    }]
+}
+
+pub(super) fn units(here: &Here) -> Vec<Finding> {
+    with_manager(here, |manager| {
+        if states(manager)?.iter().all(|(_, state)| state.get("LoadState") == "not-found") {
+            return Ok(vec![Finding::ok("none are installed; `waitbus install` does that, and a wait works without")]);
+        }
+        let changes = systemd::differences(manager, &here.program, &here.directories)?;
+        if changes.is_empty() {
+            let program = here.program.display();
+            return Ok(vec![Finding::ok(format!("as this program writes them, for {program} and these directories"))]);
+        }
+        let names: Vec<_> = changes.iter().filter_map(|change| change.path.file_name()?.to_str()).collect();
+        let what = format!("other than this program would have them: {}", names.join(", "));
+        let fix = "`waitbus install --dry-run` shows the difference, `waitbus install` repairs it";
+        let program = manager.program_of("waitbus.service")?;
+        Ok(vec![match program.filter(|program| !program.exists()) {
+            Some(gone) => Finding::problem(format!("they run {}, which is not there", gone.display()), fix),
+            None => Finding::warning(what, fix),
+        }])
+    })
+}
+
+pub(super) fn drop_ins(here: &Here) -> Vec<Finding> {
+    with_manager(here, |manager| {
+        let found =
+            UNITS.iter().filter_map(|unit| fs::read_dir(manager.unit_directory.join(format!("{}.d", unit.name))).ok());
+        let paths = found.flatten().flatten().map(|entry| entry.path());
+        let foreign = paths.filter(|path| crate::setup::files::ours(path).is_err());
+        Ok(foreign.map(|path| Finding::ok(format!("{} is yours, and left alone", path.display()))).collect())
+    })
+}
+
+pub(super) fn enabled(here: &Here) -> Vec<Finding> {
+    with_manager(here, |manager| {
+        let states = states(manager)?;
+        let installed = states.iter().filter(|(_, state)| state.get("LoadState") != "not-found");
+        let sockets = installed.filter(|(name, _)| SOCKETS.contains(name) || *name == WEBHOOK_SOCKET);
+        Ok(sockets.map(|(name, state)| socket(name, state)).collect())
+    })
+}
+
+fn socket(name: &str, state: &UnitState) -> Finding {
+    let start = format!("Run `systemctl --user enable --now {name}`");
+    if state.get("LoadState") == "masked" {
+        return Finding::warning(format!("{name} is masked"), format!("Run `systemctl --user unmask {name}`"));
+    }
+    match (state.is_enabled(), state.is_active()) {
+        (true, true) => Finding::ok(format!("{name} is enabled, and listens")),
+        (_, false) if state.get("ActiveState") == "failed" => {
+            let fix = format!("Run `systemctl --user reset-failed`, then `systemctl --user start {name}`");
+            Finding::problem(format!("{name} has failed ({})", state.get("Result")), fix)
+        }
+        (true, false) => Finding::problem(format!("{name} is enabled, but does not listen"), start),
+        (false, true) => Finding::warning(format!("{name} listens, but will not after the next start"), start),
+        (false, false) if name == WEBHOOK_SOCKET => Finding::ok(format!("{name} is not enabled: no webhooks")),
+        (false, false) => Finding::warning(format!("{name} is installed, but not enabled"), start),
+    }
+}
+
+pub(super) fn running(here: &Here) -> Vec<Finding> {
+    with_manager(here, |manager| {
+        let states = states(manager)?;
+        let failed =
+            states.iter().filter(|(name, state)| name.ends_with(".service") && state.get("ActiveState") == "failed");
+        let mut found: Vec<_> = failed
+            .map(|(name, state)| {
+                let fix = format!("`journalctl --user -u {name}` says why");
+                Finding::problem(format!("{name} has failed ({})", state.get("Result")), fix)
+            })
+            .collect();
+        let listens = states.iter().any(|(name, state)| SOCKETS.contains(name) && state.is_active());
+        if let HubState::Running(status) = &here.hub
+            && listens
+            && !status.activated
+        {
+            let what = format!("the hub (process {}) is not the service's, although its sockets listen", status.pid);
+            found.push(Finding::warning(what, "It hands over to the service with the next connection"));
+        }
+        Ok(found)
+    })
+}
+
+pub(super) fn linger(here: &Here) -> Vec<Finding> {
+    with_manager(here, |manager| {
+        if states(manager)?.iter().all(|(_, state)| !state.is_enabled()) {
+            return Ok(Vec::new());
+        }
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let said = manager.tool("loginctl", &["show-user", &uid, "--property=Linger", "--value"]).run();
+        Ok(match said.as_deref().map(<[u8]>::trim_ascii) {
+            Ok(b"yes") => vec![Finding::ok("the services stay when you log out")],
+            Ok(_) => vec![Finding::ok("the services end with your last session; `loginctl enable-linger` keeps them")],
+            // A session without logind ends when it ends.
+            Err(_) => Vec::new(),
+        })
+    })
+}
+
+pub(super) fn secret(here: &Here) -> Vec<Finding> {
+    let keeper = match Keeper::open(&here.directories) {
+        Ok(keeper) => keeper,
+        Err(error) => return vec![Finding::problem(error.to_string(), "No secret can be handed over before that")],
+    };
+    let looked = |known| look(here, &keeper, known);
+    KNOWN
+        .into_iter()
+        .map(|known| looked(known).unwrap_or_else(|error| Finding::problem(error.to_string(), "")))
+        .collect()
+}
+
+fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupError> {
+    let set = format!("`waitbus secret set {}` stores one", known.name);
+    let Some(stored) = keeper.stored(known)? else {
+        let needed = match &here.manager {
+            Ok(manager) => manager.show(&[WEBHOOK_SOCKET])?.iter().any(UnitState::is_active),
+            Err(_) => false,
+        };
+        let what = format!("{} is not set", known.name);
+        return Ok(if needed {
+            Finding::warning(format!("{what}: deliveries are answered with 503"), set)
+        } else {
+            Finding::ok(what)
+        });
+    };
+    if is_open(&stored.path) {
+        let fix = format!(
+            "Run `chmod 600 {}`, and replace it: `waitbus secret rotate {}`",
+            stored.path.display(),
+            known.name
+        );
+        return Ok(Finding::problem(format!("others can read {}", stored.path.display()), fix));
+    }
+    let restart = format!("Run `systemctl --user restart {}`", known.service);
+    let what = format!("{} is stored {}", known.name, stored.rung);
+    Ok(match keeper.in_use(known, Some(&stored))? {
+        InUse::Older => Finding::warning(format!("{what}, but {} uses an older one", known.service), restart),
+        InUse::Without => Finding::problem(format!("{what}, but {} has none", known.service), restart),
+        InUse::NotRunning | InUse::Current => Finding::ok(what),
+    })
+}
+
+fn is_open(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0)
+}
+
+pub(super) fn secret_store(here: &Here) -> Vec<Finding> {
+    let Ok(keeper) = Keeper::open(&here.directories) else { return Vec::new() };
+    let best = keeper.best();
+    let stored = KNOWN.into_iter().filter_map(|known| Some((known, keeper.stored(known).ok()??)));
+    let mut found: Vec<_> = stored
+        .filter(|(_, stored)| stored.rung > best)
+        .map(|(known, stored)| {
+            let what = format!("{} is {}, and could be {best}", known.name, stored.rung);
+            Finding::warning(what, format!("Give it once more to `waitbus secret set {}`", known.name))
+        })
+        .collect();
+    if found.is_empty() {
+        let better = if best == Rung::File { "; systemd encrypts for a user from version 256 on" } else { "" };
+        found.push(Finding::ok(format!("the best that works here: {best}{better}")));
+    }
+    found
+}
+
+fn states(manager: &Manager) -> Result<Vec<(&'static str, UnitState)>, SetupError> {
+    let names = UNITS.map(|unit| unit.name);
+    Ok(names.into_iter().zip(manager.show(&names)?).collect())
+}

@@ -1,0 +1,278 @@
+//! The secrets of the sources, each at the best place that this machine has for it, and at no other.
+//!
+//! The ladder, best first. Which rung there is, is tried and not guessed:
+//!
+//! 1. encrypted with `systemd-creds`, decrypted by the user manager for the one service that needs it;
+//! 2. encrypted in the same way, decrypted by a helper unit that the service's manager asks through a socket;
+//! 3. a file that only its owner can read. A listener without a manager reads it by itself.
+//!
+//! Whoever reads the disk or a backup learns nothing from the first two. A process of the same user can learn the secret
+//! on all of them: that is the boundary of SECURITY.md.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::files::{self, FileError, Wanted};
+use super::systemd::credential::{self, Helper};
+use super::systemd::manager::{Manager, UnitState};
+use super::systemd::units::WEBHOOK_SERVICE;
+use super::{Plan, SetupError, Step};
+use crate::config::directories::Directories;
+use crate::config::secret::{Secret, WEBHOOK_SECRET};
+use crate::sys::private;
+
+/// Permission bits of everything here.
+const SECRET: u32 = 0o600;
+
+/// A secret that waitbus knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// The service that is given it.
+    pub service: &'static str,
+}
+
+/// All of them.
+pub const KNOWN: [Known; 1] = [Known { name: WEBHOOK_SECRET, service: WEBHOOK_SERVICE }];
+
+/// A place for a secret, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// Encrypted; the manager decrypts.
+    Manager,
+    /// Encrypted; a helper decrypts.
+    Helper,
+    /// A private file.
+    File,
+}
+
+impl Rung {
+    /// Its name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::Manager => "manager",
+            Rung::Helper => "helper",
+            Rung::File => "file",
+        }
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rung::Manager => "encrypted with systemd-creds, decrypted by the user manager",
+            Rung::Helper => "encrypted with systemd-creds, decrypted by a helper unit",
+            Rung::File => "in a file that only you can read",
+        })
+    }
+}
+
+/// A secret that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where.
+    pub rung: Rung,
+    /// The file that holds it, encrypted or not.
+    pub path: PathBuf,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// What the service that needs it has. Credentials are fixed when a service starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// The manager does not run the service, or there is no manager.
+    NotRunning,
+    /// The stored one.
+    Current,
+    /// One that was stored before.
+    Older,
+    /// None.
+    Without,
+}
+
+/// Where the secrets of a user are kept, and by whom they are handed over.
+#[derive(Debug)]
+pub struct Keeper {
+    directory: PathBuf,
+    manager: Option<Manager>,
+}
+
+impl Keeper {
+    /// Without a service manager there are files alone.
+    pub fn open(directories: &Directories) -> Result<Keeper, SetupError> {
+        let manager = match Manager::find() {
+            Ok(manager) => Some(manager),
+            Err(SetupError::NoManager { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Keeper { directory: directories.credentials(), manager })
+    }
+
+    /// The best rung that this machine has.
+    #[must_use]
+    pub fn best(&self) -> Rung {
+        match &self.manager {
+            Some(manager) if credential::can_encrypt() => {
+                if credential::manager_decrypts(manager) {
+                    Rung::Manager
+                } else {
+                    Rung::Helper
+                }
+            }
+            _ => Rung::File,
+        }
+    }
+
+    /// Stores a secret at this rung and nowhere else. Returns the rung at which it is in the end: where the helper's
+    /// answer is not the secret, it goes into a file.
+    pub fn store(&self, known: Known, secret: &Secret, rung: Rung) -> Result<Rung, SetupError> {
+        let (plain, encrypted) = (self.plain(known), self.encrypted(known));
+        private::directory(&self.directory).map_err(|source| FileError::Io {
+            path: self.directory.clone(),
+            done: "used",
+            source,
+        })?;
+        if rung == Rung::File {
+            files::replace(&plain, secret.expose(), SECRET)?;
+            self.hand_over(known, rung)?;
+            files::remove(&encrypted)?;
+            return Ok(rung);
+        }
+        files::replace(&encrypted, &credential::encrypt(known.name, secret.expose())?, SECRET)?;
+        self.hand_over(known, rung)?;
+        if rung == Rung::Helper && !self.helper_answers(known, secret)? {
+            return self.store(known, secret, Rung::File);
+        }
+        files::remove(&plain)?;
+        Ok(rung)
+    }
+
+    /// Has the manager hand the secret over from this rung.
+    fn hand_over(&self, known: Known, rung: Rung) -> Result<(), SetupError> {
+        // Without a manager nobody else hands it over either, unless it did so when it was last here.
+        let Some(manager) = &self.manager else {
+            return if self.encrypted(known).exists() { Manager::find().map(drop) } else { Ok(()) };
+        };
+        let helper = Helper::of(known.name);
+        let directory = &manager.unit_directory;
+        let drop_in = |text| Wanted { path: drop_in_path(manager, known), text };
+        let encrypted = self.encrypted(known);
+        let wanted = match rung {
+            Rung::Manager => vec![drop_in(credential::drop_in(known.name, &encrypted)?)],
+            Rung::Helper => {
+                let units = helper.units(directory, known, &encrypted)?;
+                units.into_iter().chain([drop_in(helper.drop_in(known.name))]).collect()
+            }
+            Rung::File => Vec::new(),
+        };
+        let mut changes = Vec::new();
+        for path in places(manager, known) {
+            changes.extend(match wanted.iter().find(|wanted| wanted.path == path) {
+                Some(wanted) => files::difference(wanted)?,
+                None => files::removal(&path)?,
+            });
+        }
+        if rung != Rung::Helper && manager.show(&[&helper.socket])?.iter().any(UnitState::is_active) {
+            manager.request(&["stop", &helper.socket]).run()?;
+        }
+        for change in &changes {
+            change.make()?;
+        }
+        if !changes.is_empty() {
+            manager.request(&["daemon-reload"]).run()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the helper says what it is there to say.
+    fn helper_answers(&self, known: Known, secret: &Secret) -> Result<bool, SetupError> {
+        let Some(manager) = &self.manager else { return Ok(false) };
+        let helper = Helper::of(known.name);
+        manager.request(&["start", &helper.socket]).run()?;
+        Ok(helper.ask(manager.session()).is_ok_and(|said| said.as_slice() == secret.expose()))
+    }
+
+    /// What is stored under a name.
+    pub fn stored(&self, known: Known) -> Result<Option<Stored>, SetupError> {
+        let modified = |path: &PathBuf| match fs::metadata(path).and_then(|found| found.modified()) {
+            Ok(time) => Ok(Some(time)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FileError::Io { path: path.clone(), done: "looked at", source }),
+        };
+        let (plain, encrypted) = (self.plain(known), self.encrypted(known));
+        if let Some(since) = modified(&encrypted)? {
+            let drop_in =
+                self.manager.as_ref().map(|manager| files::ours(&drop_in_path(manager, known))).transpose()?;
+            let by_manager = drop_in.flatten().is_none_or(|text| text.contains("LoadCredentialEncrypted="));
+            let rung = if by_manager { Rung::Manager } else { Rung::Helper };
+            return Ok(Some(Stored { rung, path: encrypted, since }));
+        }
+        Ok(modified(&plain)?.map(|since| Stored { rung: Rung::File, path: plain, since }))
+    }
+
+    /// What the service has that needs the secret.
+    pub fn in_use(&self, known: Known, stored: Option<&Stored>) -> Result<InUse, SetupError> {
+        let Some(manager) = &self.manager else { return Ok(InUse::NotRunning) };
+        if !manager.show(&[known.service])?.iter().any(UnitState::is_active) {
+            return Ok(InUse::NotRunning);
+        }
+        let handed = fs::metadata(manager.credentials_of(known.service).join(known.name));
+        // One byte is the line break that stands for none, because systemd takes no empty default.
+        Ok(match (handed, stored) {
+            (Ok(handed), _) if handed.len() <= 1 => InUse::Without,
+            (Ok(handed), Some(stored)) if handed.modified().is_ok_and(|handed| handed > stored.since) => InUse::Current,
+            (Ok(_), _) => InUse::Older,
+            (Err(_), _) => InUse::Without,
+        })
+    }
+
+    /// Restarts the service that needs it, if it runs; tells whether there was somebody to ask.
+    pub fn restart(&self, known: Known) -> Result<bool, SetupError> {
+        let Some(manager) = &self.manager else { return Ok(false) };
+        manager.request(&["try-restart", known.service]).run()?;
+        Ok(true)
+    }
+
+    fn plain(&self, known: Known) -> PathBuf {
+        self.directory.join(known.name)
+    }
+
+    fn encrypted(&self, known: Known) -> PathBuf {
+        self.directory.join(format!("{}.cred", known.name))
+    }
+}
+
+/// What leads to a machine on which waitbus keeps no secret: units first, then the secrets themselves.
+pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, SetupError> {
+    let keeper = Keeper { directory: directories.credentials(), manager: None };
+    let mut plan = Plan::new();
+    for known in KNOWN {
+        let socket = Helper::of(known.name).socket;
+        if manager.show(&[&socket])?.iter().any(UnitState::is_active) {
+            plan.push(Step::Ask(manager.request(&["stop", &socket])));
+        }
+        for path in places(manager, known) {
+            plan.extend(files::removal(&path)?.map(Step::Change));
+        }
+        let secrets = [keeper.plain(known), keeper.encrypted(known)];
+        plan.extend(secrets.into_iter().filter(|path| path.exists()).map(Step::Remove));
+    }
+    Ok(plan)
+}
+
+/// All files through which a secret may be handed over.
+fn places(manager: &Manager, known: Known) -> [PathBuf; 3] {
+    let helper = Helper::of(known.name);
+    let unit = |name: &str| manager.unit_directory.join(name);
+    [drop_in_path(manager, known), unit(&helper.socket), unit(&helper.service)]
+}
+
+fn drop_in_path(manager: &Manager, known: Known) -> PathBuf {
+    manager.unit_directory.join(format!("{}.d", known.service)).join(format!("waitbus-{}.conf", known.name))
+}

@@ -1,0 +1,155 @@
+//! systemd: the units in the user's own directory, or those of a package where they do the same; and what the user
+//! manager has to be told about them.
+
+pub mod credential;
+pub mod manager;
+pub mod text;
+pub mod units;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::files::{self, Change};
+use super::{Plan, SetupError, Step, Wanted, secret};
+use crate::config::directories::Directories;
+use manager::{Manager, UnitState};
+use units::{SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
+
+/// Where packages put units of a user manager.
+pub const PACKAGED: &str = "/usr/lib/systemd/user";
+
+/// What leads from what is there to units as they are wanted, enabled and listening.
+pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
+    let manager = Manager::find()?;
+    let changes = differences(&manager, wanted.program, wanted.directories)?;
+    let states = States::ask(&manager)?;
+    let sockets = SOCKETS.into_iter().chain(wanted.webhook.then_some(WEBHOOK_SOCKET));
+    let mut plan: Plan = changes.iter().cloned().map(Step::Change).collect();
+    if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
+        plan.push(Step::Ask(manager.request(&["daemon-reload"])));
+    }
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
+    let without =
+        |what: fn(&UnitState) -> bool| -> Vec<_> { sockets.clone().filter(|name| !states.are(name, what)).collect() };
+    plan.extend(about(&manager, &["enable"], &without(UnitState::is_enabled)));
+    // In one go: a socket that listens elsewhere now is opened anew while its service is down. A service whose sockets
+    // are what they were keeps them, and whoever waits resumes.
+    let changed = |name: &&str| changes.iter().any(|change| change.path.ends_with(name));
+    let outdated: Vec<_> = states.those(UnitState::is_active).into_iter().filter(changed).collect();
+    plan.extend(about(&manager, &["try-restart"], &outdated));
+    plan.extend(about(&manager, &["start"], &without(UnitState::is_active)));
+    Ok(plan)
+}
+
+/// What leads from what is there to a manager that has never heard of us.
+pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
+    let manager = Manager::find()?;
+    let states = States::ask(&manager)?;
+    let mut plan = Plan::new();
+    plan.extend(about(&manager, &["stop"], &states.those(UnitState::is_active)));
+    plan.extend(about(&manager, &["disable"], &states.those(UnitState::is_enabled)));
+    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
+    let before = plan.len();
+    for unit in UNITS {
+        plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
+    }
+    let secrets = secret::removal(directories, &manager)?;
+    let reload = plan.len() > before || secrets.iter().any(|step| matches!(step, Step::Change(_)));
+    plan.extend(secrets);
+    if reload {
+        plan.push(Step::Ask(manager.request(&["daemon-reload"])));
+    }
+    let leftovers = [directories.hub_log()];
+    plan.extend(leftovers.into_iter().filter(|path| path.exists()).map(Step::Remove));
+    Ok(plan)
+}
+
+/// Writes the units for all users of a machine, or of the package that is made below `root`, and returns where. Nothing
+/// is compared: what lies there is the package's.
+pub fn install_for_all(root: &Path, program: Option<&Path>) -> Result<Vec<PathBuf>, SetupError> {
+    let setting = Setting { program: program.map(Path::to_owned), ..Setting::default() };
+    let directory = root.join(PACKAGED.trim_start_matches('/'));
+    let mut written = Vec::new();
+    for unit in UNITS {
+        let path = directory.join(unit.name);
+        Change { path: path.clone(), before: None, after: Some(unit.render(&setting)?) }.make()?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// What the manager is told about some units, if there are any.
+fn about(manager: &Manager, verb: &[&str], units: &[&str]) -> Option<Step> {
+    (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, units].concat())))
+}
+
+/// How all of our units are.
+struct States(Vec<(&'static str, UnitState)>);
+
+impl States {
+    fn ask(manager: &Manager) -> Result<States, SetupError> {
+        let names = UNITS.map(|unit| unit.name);
+        Ok(States(names.into_iter().zip(manager.show(&names)?).collect()))
+    }
+
+    fn are(&self, name: &str, what: fn(&UnitState) -> bool) -> bool {
+        self.0.iter().any(|(known, state)| *known == name && what(state))
+    }
+
+    fn any(&self, what: fn(&UnitState) -> bool) -> bool {
+        self.0.iter().any(|(_, state)| what(state))
+    }
+
+    fn those(&self, what: fn(&UnitState) -> bool) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, state)| what(state)).map(|(name, _)| *name).collect()
+    }
+}
+
+/// The units as this program would have them beside those that are there.
+pub fn differences(manager: &Manager, program: &Path, directories: &Directories) -> Result<Vec<Change>, SetupError> {
+    let setting = setting(manager, program, directories);
+    let packaged = is_packaged(&setting)?;
+    let mut changes = Vec::new();
+    for unit in UNITS {
+        let path = manager.unit_directory.join(unit.name);
+        changes.extend(if packaged {
+            files::removal(&path)?
+        } else {
+            files::difference(&files::Wanted { path, text: unit.render_for_user(&setting)? })?
+        });
+    }
+    Ok(changes)
+}
+
+/// One of the directories.
+type Which = fn(&Directories) -> &PathBuf;
+
+/// How the units have to differ from those that are shipped: these have the places of somebody who has set nothing, and
+/// a service chooses what its manager's variables say.
+#[must_use]
+pub fn setting(manager: &Manager, program: &Path, wanted: &Directories) -> Setting {
+    // A manager that names no home leaves everything to be said.
+    let (chosen, shipped) = (manager.directories().ok(), manager.usual_directories().ok());
+    let differs = |from: &Option<Directories>, path: Which| from.as_ref().is_none_or(|from| path(from) != path(wanted));
+    let (runtime, state): (Which, Which) = (|d| &d.runtime, |d| &d.state);
+    let which = [differs(&chosen, runtime), differs(&chosen, state), differs(&chosen, |d| &d.config)];
+    let variables = wanted.variables().into_iter().zip(which).filter(|(_, differs)| *differs);
+    Setting {
+        program: Some(program.to_owned()),
+        runtime: differs(&shipped, runtime).then(|| wanted.runtime.clone()),
+        state: differs(&shipped, state).then(|| wanted.state.clone()),
+        variables: variables.map(|((name, path), _)| (name, path.to_owned())).collect(),
+    }
+}
+
+/// Whether a package has installed units that are what we would write, so that ours would only hide them.
+fn is_packaged(setting: &Setting) -> Result<bool, SetupError> {
+    for unit in UNITS {
+        let text = unit.render(setting)?;
+        if fs::read_to_string(Path::new(PACKAGED).join(unit.name)).is_ok_and(|packaged| packaged == text) {
+            continue;
+        }
+        return Ok(false);
+    }
+    Ok(true)
+}

@@ -1,0 +1,172 @@
+//! The unit files, as they are shipped, and as this program writes them: with its own path, and with the directories of
+//! whoever installs where the service would choose others.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::text;
+use crate::setup::SetupError;
+use crate::setup::files::MARK;
+
+/// A unit as it is shipped.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit {
+    /// Its file name.
+    pub name: &'static str,
+    shipped: &'static str,
+}
+
+macro_rules! units {
+    ($($name:literal),*) => {
+        [$(Unit { name: $name, shipped: include_str!(concat!("../../../units/", $name)) }),*]
+    };
+}
+
+/// All of them.
+pub const UNITS: [Unit; 5] = units![
+    "waitbus.socket",
+    "waitbus-doorbell.socket",
+    "waitbus.service",
+    "waitbus-webhook.socket",
+    "waitbus-webhook.service"
+];
+/// The sockets that every installation enables.
+pub const SOCKETS: [&str; 2] = ["waitbus.socket", "waitbus-doorbell.socket"];
+/// The socket that is enabled when it is asked for.
+pub const WEBHOOK_SOCKET: &str = "waitbus-webhook.socket";
+/// The services, which nobody enables.
+pub const SERVICES: [&str; 2] = ["waitbus.service", WEBHOOK_SERVICE];
+/// The only process that is given the secret.
+pub const WEBHOOK_SERVICE: &str = "waitbus-webhook.service";
+
+/// The program in the shipped units, which is where packages put it.
+const SHIPPED_PROGRAM: &str = "/usr/bin/waitbus";
+/// The directory of the sockets in the shipped units.
+const SHIPPED_RUNTIME: &str = "%t/waitbus";
+/// The directory of the log in the shipped units.
+const SHIPPED_STATE: &str = "%h/.local/state/waitbus";
+
+/// What differs from the shipped units.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The program, where it is not that of a package.
+    pub program: Option<PathBuf>,
+    /// Another directory for the sockets.
+    pub runtime: Option<PathBuf>,
+    /// Another directory for the log.
+    pub state: Option<PathBuf>,
+    /// Variables that the services need to choose the directories of whoever installs.
+    pub variables: Vec<(&'static str, PathBuf)>,
+}
+
+impl Unit {
+    /// The text of the file.
+    pub fn render(&self, setting: &Setting) -> Result<String, SetupError> {
+        let mut text = String::new();
+        for line in self.shipped.lines() {
+            text += &setting.apply(line)?;
+            text.push('\n');
+            if line == "[Service]" {
+                for (name, path) in &setting.variables {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(text, "Environment={}", text::word(&format!("{name}={}", utf8(path)?)));
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// The same with a head that says whose it is, as it is written into a user's directory.
+    pub fn render_for_user(&self, setting: &Setting) -> Result<String, SetupError> {
+        let head = format!("# {MARK} install`, which writes it anew: changes belong in a drop-in.\n");
+        Ok(head + &format!("# systemctl --user edit {}\n\n{}", self.name, self.render(setting)?))
+    }
+}
+
+impl Setting {
+    /// A line of a shipped unit, with what differs.
+    fn apply(&self, line: &str) -> Result<String, SetupError> {
+        let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
+            return Ok(line.to_owned());
+        };
+        let command = key.starts_with("Exec");
+        if let Some(program) = &self.program
+            && let Some(arguments) = value.strip_prefix(SHIPPED_PROGRAM).filter(|_| command)
+        {
+            return Ok(format!("{key}={}{arguments}", text::program(utf8(program)?)));
+        }
+        let mut places = Vec::new();
+        for (shipped, place) in [(SHIPPED_RUNTIME, &self.runtime), (SHIPPED_STATE, &self.state)] {
+            if let Some(place) = place {
+                places.push((shipped, utf8(place)?));
+            }
+        }
+        let replaced = |text: &str| places.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        if places.iter().all(|(shipped, _)| !value.contains(shipped)) {
+            return Ok(line.to_owned());
+        }
+        // These take what is there to the end of the line; all others take words.
+        if matches!(key, "ListenStream" | "LoadCredential") {
+            let at = value.find('%').unwrap_or(0);
+            let (before, path) = value.split_at(at);
+            let path = replaced(path);
+            return text::rest(&path)
+                .map(|path| format!("{key}={before}{path}"))
+                .ok_or(SetupError::NotText(path.into()));
+        }
+        let written = |part: &str| match replaced(part) {
+            same if same == part => same,
+            other if command => text::argument(&other),
+            other => text::word(&other),
+        };
+        Ok(format!("{key}={}", value.split(' ').map(written).collect::<Vec<_>>().join(" ")))
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str, SetupError> {
+    path.to_str().ok_or_else(|| SetupError::NotText(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_units_are_what_a_package_installs() {
+        for unit in UNITS {
+            assert_eq!(unit.render(&Setting::default()).unwrap(), unit.shipped, "{}", unit.name);
+        }
+    }
+
+    #[test]
+    fn every_service_runs_this_program_and_has_the_directories_of_whoever_installs() {
+        let setting = Setting {
+            program: Some("/a b/100%/waitbus".into()),
+            runtime: Some("/run/else where".into()),
+            state: Some("/my $tate".into()),
+            variables: vec![("WAITBUS_STATE_DIR", "/my $tate".into())],
+        };
+        let mut all = String::new();
+        for unit in UNITS {
+            let text = unit.render_for_user(&setting).unwrap();
+            assert!(text.lines().next().unwrap().contains(MARK));
+            for shipped in [SHIPPED_PROGRAM, SHIPPED_RUNTIME, SHIPPED_STATE] {
+                let found = text.lines().find(|line| line.contains(shipped) && !line.starts_with('#'));
+                assert_eq!(found, None, "{}", unit.name);
+            }
+            if SERVICES.contains(&unit.name) {
+                assert!(text.contains("\nExecStart=\"/a b/100%%/waitbus\" "), "{text}");
+                assert!(text.contains("\n[Service]\nEnvironment=\"WAITBUS_STATE_DIR=/my $tate\"\n"), "{text}");
+            }
+            all += &text;
+        }
+        for line in [
+            "ListenStream=/run/else where/broadcast.sock",
+            "ExecStartPre=mkdir -p -m 0700 \"/my $$tate\"",
+            "ReadWritePaths=\"-/my $tate\" \"/run/else where\"",
+            "LoadCredential=github-webhook-secret:/my $tate/credentials/github-webhook-secret",
+        ] {
+            assert!(all.lines().any(|written| written == line), "{line}\n{all}");
+        }
+    }
+}
