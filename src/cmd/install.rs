@@ -165,7 +165,7 @@ fn place(program: &Path) -> Result<Option<&'static str>, Failure> {
 impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Failure {
         match error {
-            SetupError::NotText(_) | SetupError::Directory(_) => Failure::usage(error),
+            SetupError::Unwritable(_) | SetupError::NotText(_) | SetupError::Directory(_) => Failure::usage(error),
             other => Failure::bus(other),
         }
     }

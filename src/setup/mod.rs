@@ -85,8 +85,11 @@ pub enum SetupError {
         /// How to get it, as a sentence.
         remedy: String,
     },
-    /// Unit files and plists are text.
-    #[error("{} cannot be written into a unit or an agent, because it is not UTF-8 or not one line of text: use another path", .0.display())]
+    /// Unit files are UTF-8, and systemd hands no secret over from a path with white space.
+    #[error("systemd cannot use {}, because it has white space or is not UTF-8: use another path", .0.display())]
+    Unwritable(PathBuf),
+    /// Agents are XML.
+    #[error("{} cannot be written into an agent, because it is not UTF-8 or has control characters: use another path", .0.display())]
     NotText(PathBuf),
     /// The manager would look for units elsewhere.
     #[error("the user manager reads no units from {}: it reads them from {searched}", looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or "))]

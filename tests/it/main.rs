@@ -15,6 +15,8 @@ mod users;
 
 #[cfg(target_os = "linux")]
 mod activation;
+#[cfg(target_os = "linux")]
+mod booted;
 mod broadcast;
 #[cfg(target_os = "linux")]
 mod durability;

@@ -88,7 +88,7 @@ impl Helper {
     pub fn units(&self, directory: &Path, known: Known, encrypted: &Path) -> Result<[Wanted; 2], SetupError> {
         let Known { name, service } = known;
         let head = format!("# {MARK} secret`, which writes it anew.\n\n");
-        let path = encrypted.to_str().ok_or_else(|| SetupError::NotText(encrypted.to_owned()))?;
+        let path = encrypted.to_str().ok_or_else(|| SetupError::Unwritable(encrypted.to_owned()))?;
         let socket = format!(
             "{head}[Unit]\nDescription=waitbus: {name}, for the service that needs it\nPartOf={service}\n\n\
              [Socket]\nListenStream=%t/{}\nAccept=yes\nMaxConnections=4\nSocketMode=0600\nDirectoryMode=0700\n\
@@ -129,7 +129,7 @@ impl Helper {
 }
 
 fn setting(path: &Path) -> Result<String, SetupError> {
-    path.to_str().and_then(text::rest).ok_or_else(|| SetupError::NotText(path.to_owned()))
+    path.to_str().and_then(text::credential).ok_or_else(|| SetupError::Unwritable(path.to_owned()))
 }
 
 #[cfg(test)]
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_drop_in_replaces_what_the_unit_loads_and_keeps_odd_paths() {
-        let text = drop_in("name", Path::new("/a b/100%/x.cred")).unwrap();
-        assert!(text.ends_with("\nLoadCredential=\nLoadCredentialEncrypted=name:/a b/100%%/x.cred\n"), "{text}");
+        let text = drop_in("name", Path::new("/a/100%/x.cred")).unwrap();
+        assert!(text.ends_with("\nLoadCredential=\nLoadCredentialEncrypted=name:/a/100%%/x.cred\n"), "{text}");
         let (helper, known) = (Helper::of("name"), Known { name: "name", service: "some.service" });
         let [socket, service] = helper.units(Path::new("/u"), known, Path::new("/a $b/x.cred")).unwrap();
         assert!(service.text.contains("decrypt --name=name \"/a $$b/x.cred\" -\n"), "{}", service.text);

@@ -42,11 +42,18 @@ pub fn program(path: &str) -> String {
     word(path)
 }
 
-/// A path that is the whole of a setting, or its rest after a colon: nothing is unquoted there, so only specifiers are
-/// escaped. `None` if it has a line break, which nothing could carry over.
+/// A path that is the whole of a setting: nothing is unquoted there, so only specifiers are escaped. `None` if it has a
+/// line break, which nothing could carry over.
 #[must_use]
 pub fn rest(text: &str) -> Option<String> {
     (!text.contains(['\n', '\r'])).then(|| text.replace('%', "%%"))
+}
+
+/// The path of a credential, after its name and a colon. `None` if it has white space: systemd reads such a setting, but
+/// from 255 on cannot pass it on to the process that it starts (seen on 257 and 262: `Failed to deserialize`).
+#[must_use]
+pub fn credential(text: &str) -> Option<String> {
+    (!text.contains(char::is_whitespace)).then(|| text.replace('%', "%%"))
 }
 
 #[cfg(test)]
@@ -67,5 +74,7 @@ mod tests {
         assert_eq!(program("/it's/$b"), r#"/bin/sh -c "exec \"$$0\" \"$$@\"" "/it's/$$b""#);
         assert_eq!(rest("/a b/100%").unwrap(), "/a b/100%%");
         assert_eq!(rest("/a\nb"), None);
+        assert_eq!(credential("/100%/it's").unwrap(), "/100%%/it's");
+        assert_eq!(credential("/a b"), None);
     }
 }

@@ -105,14 +105,18 @@ impl Setting {
         if places.iter().all(|(shipped, _)| !value.contains(shipped)) {
             return Ok(line.to_owned());
         }
-        // These take what is there to the end of the line; all others take words.
-        if matches!(key, "ListenStream" | "LoadCredential") {
-            let at = value.find('%').unwrap_or(0);
-            let (before, path) = value.split_at(at);
-            let path = replaced(path);
-            return text::rest(&path)
-                .map(|path| format!("{key}={before}{path}"))
-                .ok_or(SetupError::NotText(path.into()));
+        match key {
+            "ListenStream" => {
+                let path = replaced(value);
+                return text::rest(&path).map(|path| format!("{key}={path}")).ok_or_else(|| unwritable(&path));
+            }
+            "LoadCredential" => {
+                let (name, path) = value.split_once(':').unwrap_or((value, ""));
+                let path = replaced(path);
+                let written = text::credential(&path).ok_or_else(|| unwritable(&path))?;
+                return Ok(format!("{key}={name}:{written}"));
+            }
+            _ => {}
         }
         let written = |part: &str| match replaced(part) {
             same if same == part => same,
@@ -124,7 +128,11 @@ impl Setting {
 }
 
 fn utf8(path: &Path) -> Result<&str, SetupError> {
-    path.to_str().ok_or_else(|| SetupError::NotText(path.to_owned()))
+    path.to_str().ok_or_else(|| SetupError::Unwritable(path.to_owned()))
+}
+
+fn unwritable(path: &str) -> SetupError {
+    SetupError::Unwritable(path.into())
 }
 
 #[cfg(test)]
@@ -143,8 +151,8 @@ mod tests {
         let setting = Setting {
             program: Some("/a b/100%/waitbus".into()),
             runtime: Some("/run/else where".into()),
-            state: Some("/my $tate".into()),
-            variables: vec![("WAITBUS_STATE_DIR", "/my $tate".into())],
+            state: Some("/my$tate".into()),
+            variables: vec![("WAITBUS_STATE_DIR", "/my$tate".into())],
         };
         let mut all = String::new();
         for unit in UNITS {
@@ -156,15 +164,15 @@ mod tests {
             }
             if SERVICES.contains(&unit.name) {
                 assert!(text.contains("\nExecStart=\"/a b/100%%/waitbus\" "), "{text}");
-                assert!(text.contains("\n[Service]\nEnvironment=\"WAITBUS_STATE_DIR=/my $tate\"\n"), "{text}");
+                assert!(text.contains("\n[Service]\nEnvironment=\"WAITBUS_STATE_DIR=/my$tate\"\n"), "{text}");
             }
             all += &text;
         }
         for line in [
             "ListenStream=/run/else where/broadcast.sock",
-            "ExecStartPre=mkdir -p -m 0700 \"/my $$tate\"",
-            "ReadWritePaths=\"-/my $tate\" \"/run/else where\"",
-            "LoadCredential=github-webhook-secret:/my $tate/credentials/github-webhook-secret",
+            "ExecStartPre=mkdir -p -m 0700 \"/my$$tate\"",
+            "ReadWritePaths=\"-/my$tate\" \"/run/else where\"",
+            "LoadCredential=github-webhook-secret:/my$tate/credentials/github-webhook-secret",
         ] {
             assert!(all.lines().any(|written| written == line), "{line}\n{all}");
         }
