@@ -4,7 +4,9 @@
 mod machine;
 
 mod activation;
+mod package;
 mod restart;
+mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
