@@ -15,7 +15,7 @@ use crate::harness::{Answer, PATIENCE, Process, program, read_answer, request};
 use crate::manager::Ear;
 
 /// The program, inside.
-const PROGRAM: &str = "/opt/waitbus";
+pub const PROGRAM: &str = "/opt/waitbus";
 /// Where a package would put it, and where the units expect it.
 const INSTALLED: &str = "/usr/bin/waitbus";
 /// The user.
@@ -136,6 +136,15 @@ impl Machine {
                 return;
             }
             assert!(Instant::now() < deadline, "{}: {name} of {unit} is {found:?}, never {value:?}", self.suite);
+        }
+    }
+
+    /// Waits until a number of a unit of the user's is at least this.
+    #[track_caller]
+    pub fn until_at_least(&self, unit: &str, name: &str, least: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.property(unit, name).parse::<u64>().unwrap() < least {
+            assert!(Instant::now() < deadline, "{}: {name} of {unit} never was {least}", self.suite);
         }
     }
 

@@ -4,7 +4,11 @@
 mod machine;
 
 mod activation;
+mod handover;
+mod idle;
+mod installation;
 mod restart;
+mod secrets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
