@@ -8,6 +8,7 @@ mod handover;
 mod idle;
 mod installation;
 mod restart;
+mod sandbox;
 mod secrets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
