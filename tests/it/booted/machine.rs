@@ -262,15 +262,12 @@ impl Machine {
     /// Writes a file of the user's, with the directories above it.
     pub fn write(&self, inside: &str, text: &str) {
         let path = self.path(inside);
-        self.dev(&format!("mkdir -p \"$(dirname '{inside}')\""));
+        if !path.parent().unwrap().exists() {
+            self.dev(&format!("mkdir -p \"$(dirname '{inside}')\""));
+        }
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         chown(&path, Some(DEV), Some(DEV)).unwrap();
-    }
-
-    /// What the journal has of a unit of the user's.
-    pub fn journal(&self, unit: &str) -> String {
-        self.root(&format!("journalctl --sync; journalctl --no-pager --output=cat _UID={DEV} + USER_UNIT={unit}"))
     }
 }
 

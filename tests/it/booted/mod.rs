@@ -7,9 +7,11 @@ mod activation;
 mod handover;
 mod idle;
 mod installation;
+mod package;
 mod restart;
 mod sandbox;
 mod secrets;
+mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;

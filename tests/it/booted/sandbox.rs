@@ -104,22 +104,68 @@ fn foreign_program() -> Vec<u8> {
     file
 }
 
-/// Runs the commands in a unit with these settings, and tells which of them succeeded.
-fn open(machine: &Machine, settings: &[(String, String)], commands: &[&str]) -> Vec<bool> {
-    let lines: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    machine.write(
-        "/home/dev/.config/systemd/user/probe.service",
-        &format!(
-            "[Service]\nType=oneshot\nStandardOutput=truncate:/home/dev/probe.out\nStandardError=null\n\
-             ExecStart=/bin/bash /home/dev/probe.sh /home/dev/probes\n{lines}"
-        ),
-    );
-    machine.write("/home/dev/probes", &format!("{}\n", commands.join("\n")));
+/// The settings of a unit, and commands to run under them.
+struct Trial<'a> {
+    settings: Vec<(String, String)>,
+    commands: Vec<&'a str>,
+}
+
+/// Runs all trials at once, each in a unit of its own, and tells of each of their commands whether it succeeded.
+fn open(machine: &Machine, trials: &[Trial<'_>]) -> Vec<Vec<bool>> {
+    let units = "/home/dev/.config/systemd/user";
+    for (number, trial) in trials.iter().enumerate() {
+        let lines: String = trial.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let place = format!("/home/dev/trial-{number}");
+        machine.write(&place, &format!("{}\n", trial.commands.join("\n")));
+        machine.write(
+            &format!("{units}/trial-{number}.service"),
+            &format!(
+                "[Service]\nType=oneshot\nStandardOutput=truncate:{place}.out\nStandardError=null\n\
+                 ExecStart=/bin/bash /home/dev/probe.sh {place}\n{lines}"
+            ),
+        );
+    }
     machine.systemctl("daemon-reload");
-    machine.systemctl("start probe.service");
-    let said = fs::read_to_string(machine.path("/home/dev/probe.out")).unwrap();
-    assert_eq!(said.lines().count(), commands.len(), "{said}");
-    said.lines().map(|word| word == "open").collect()
+    machine.systemctl(&format!("start $(seq --format=trial-%g.service 0 {})", trials.len() - 1));
+    let said = |number| fs::read_to_string(machine.path(&format!("/home/dev/trial-{number}.out"))).unwrap();
+    let found: Vec<Vec<_>> =
+        (0..trials.len()).map(|number| said(number).lines().map(|word| word == "open").collect()).collect();
+    for (trial, found) in trials.iter().zip(&found) {
+        assert_eq!(trial.commands.len(), found.len(), "{:?}", trial.settings);
+    }
+    found
+}
+
+/// What the unit says, and what its probes have to find: all of it, and each line alone.
+fn check(machine: &Machine, unit: &str, probes: &[Probe]) {
+    let settings = settings(unit);
+    let keys: BTreeSet<_> = settings.iter().map(|(key, _)| &**key).collect();
+    let probed: BTreeSet<_> = FORBIDDEN.iter().map(|(key, _)| *key).chain(["ReadWritePaths"]).collect();
+    assert!(keys.is_subset(&probed), "{unit}: no probe for {:?}", keys.difference(&probed));
+
+    let of_key = |key: &str| probes.iter().filter(|(of, _)| *of == key).map(|(_, command)| *command).collect();
+    let closed: Vec<_> = probes.iter().filter(|(key, _)| keys.contains(key)).map(|(_, command)| *command).collect();
+    let allowed: Vec<_> = ALLOWED.iter().filter(|(of, _)| *of == unit).map(|(_, command)| *command).collect();
+    let mut trials = vec![
+        Trial { settings: settings.clone(), commands: closed },
+        Trial { settings: settings.clone(), commands: allowed },
+    ];
+    for key in keys.iter().filter(|key| **key != "ReadWritePaths") {
+        let with = TOGETHER.iter().find(|(of, _)| of == key).map_or(&[][..], |(_, with)| with);
+        let chosen = settings.iter().filter(|(other, _)| other == key || with.contains(&&**other)).cloned();
+        // The lines about files need it on 252.
+        trials.push(Trial { settings: [users()].into_iter().chain(chosen).collect(), commands: of_key(key) });
+    }
+    let found = open(machine, &trials);
+    for (number, (trial, found)) in trials.iter().zip(found).enumerate() {
+        for (command, open) in trial.commands.iter().zip(found) {
+            assert_eq!(open, number == 1, "{unit} on {}: {command}\nunder {:?}", machine.suite, trial.settings);
+        }
+    }
+}
+
+fn users() -> (String, String) {
+    ("PrivateUsers".to_owned(), "yes".to_owned())
 }
 
 #[test]
@@ -131,36 +177,14 @@ fn every_line_of_the_sandbox_is_in_force() {
         let probes: Vec<Probe> =
             FORBIDDEN.into_iter().filter(|(key, _)| foreign || *key != "SystemCallArchitectures").collect();
         let commands: Vec<_> = probes.iter().map(|(_, command)| *command).collect();
-        let users = ("PrivateUsers".to_owned(), "yes".to_owned());
-
-        let (bare, users_alone) = (open(machine, &[], &commands), open(machine, &[users.clone()], &commands));
+        let none = Trial { settings: Vec::new(), commands: commands.clone() };
+        let found = open(machine, &[none, Trial { settings: vec![users()], commands }]);
         for (place, (key, command)) in probes.iter().enumerate() {
-            let without = if *key == "PrivateUsers" { bare[place] } else { users_alone[place] };
-            assert_eq!(without, *key != "SystemCallErrorNumber", "without {key}: {command}");
+            let open = found[usize::from(*key != "PrivateUsers")][place];
+            assert_eq!(open, *key != "SystemCallErrorNumber", "without {key}: {command}");
         }
         for unit in ["waitbus.service", "waitbus-webhook.service"] {
-            let settings = settings(unit);
-            let keys: BTreeSet<_> = settings.iter().map(|(key, _)| &**key).collect();
-            let probed: BTreeSet<_> = FORBIDDEN.iter().map(|(key, _)| *key).chain(["ReadWritePaths"]).collect();
-            assert!(keys.is_subset(&probed), "{unit}: no probe for {:?}", keys.difference(&probed));
-
-            let all = open(machine, &settings, &commands);
-            let own = |key: &str| keys.contains(key);
-            let left: Vec<_> = probes.iter().zip(&all).filter(|((key, _), open)| own(key) && **open).collect();
-            assert!(left.is_empty(), "{unit} on {}: {left:?}", machine.suite);
-            let allowed: Vec<_> = ALLOWED.iter().filter(|(of, _)| *of == unit).map(|(_, command)| *command).collect();
-            let had = open(machine, &settings, &allowed);
-            assert!(had.iter().all(|open| *open), "{unit} on {}: {allowed:?}: {had:?}", machine.suite);
-
-            for key in keys.iter().filter(|key| **key != "ReadWritePaths") {
-                let with = TOGETHER.iter().find(|(of, _)| of == key).map_or(&[][..], |(_, with)| with);
-                let chosen = settings.iter().filter(|(other, _)| other == key || with.contains(&&**other));
-                // The lines about files need it on 252.
-                let alone: Vec<_> = [users.clone()].into_iter().chain(chosen.cloned()).collect();
-                let own: Vec<_> = probes.iter().filter(|(of, _)| of == key).map(|(_, command)| *command).collect();
-                let left = open(machine, &alone, &own);
-                assert!(left.iter().all(|open| !open), "{key}= alone on {}: {own:?}: {left:?}", machine.suite);
-            }
+            check(machine, unit, &probes);
         }
     });
 }
