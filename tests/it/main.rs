@@ -32,6 +32,8 @@ mod sandbox;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod supervision;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
