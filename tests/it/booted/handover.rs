@@ -40,7 +40,7 @@ fn the_managers_hub_takes_over_from_one_that_a_client_has_started() {
         machine.emit("deploy", 0);
         machine.systemctl("enable --now waitbus.socket");
         machine.emit("deploy", 1);
-        machine.until("waitbus.service", "ActiveState", "active");
+        machine.until_is("waitbus.service", "active");
         machine.emit("deploy", 2);
         tails.into_iter().for_each(|tail| saw(tail, 0..3));
         served_by_the_manager(machine);

@@ -2,6 +2,7 @@
 //! Whoever connects meanwhile is served.
 
 use super::on_every_systemd;
+use crate::harness::payload;
 
 /// Has the service wait for a word from the test before it starts and after it stops. Outside the sandbox, because the
 /// next process could not join the namespaces of the first.
@@ -13,16 +14,22 @@ ExecStopPost=+cat %t/waitbus/stop
 #[test]
 fn an_idle_service_leaves_and_the_next_use_starts_it_again() {
     on_every_systemd("an_idle_service_leaves_and_the_next_use_starts_it_again", |machine| {
+        machine.write("/home/dev/.config/waitbus/waitbus.toml", "idle_exit = \"200ms\"\n");
         machine.enable();
-        machine.drop_in("waitbus.service", "[Service]\nExecStart=\nExecStart=/usr/bin/waitbus hub --idle-exit 200ms\n");
+        machine.systemctl("enable --now waitbus-webhook.socket");
         let mut mark = machine.ok(&["mark"]);
         for n in 0..3 {
             let mut wait = machine.wait(&["--source", "deploy", "--after", &mark]);
             mark = machine.emit("deploy", n);
             assert_eq!(wait.code(), 0, "{}", wait.errors());
-            machine.until("waitbus.service", "ActiveState", "inactive");
-            assert_eq!(machine.property("waitbus.service", "Result"), "success");
-            assert_eq!(machine.property("waitbus.socket", "SubState"), "listening");
+            assert_eq!(machine.deliver("d1", &payload("push.payload.json"), b"any").status, 503);
+            for (service, socket) in
+                [("waitbus.service", "waitbus.socket"), ("waitbus-webhook.service", "waitbus-webhook.socket")]
+            {
+                machine.until_is(service, "inactive");
+                assert_eq!(machine.property(service, "Result"), "success");
+                assert_eq!(machine.property(socket, "SubState"), "listening");
+            }
         }
         assert_eq!(machine.property("waitbus.service", "NRestarts"), "0");
     });
@@ -38,7 +45,7 @@ fn whoever_connects_while_the_service_starts_or_stops_is_queued_and_served() {
         let connect = |state: &str| {
             let tail = |_| machine.start(&["tail", "-v", "--source", "deploy", "--count", "2"]);
             let mut tails: Vec<_> = (0..3).map(tail).collect();
-            machine.until("waitbus.service", "ActiveState", state);
+            machine.until_is("waitbus.service", state);
             tails.push(tail(3));
             tails
         };
@@ -49,10 +56,10 @@ fn whoever_connects_while_the_service_starts_or_stops_is_queued_and_served() {
         machine.emit("deploy", 1);
 
         machine.systemctl("stop --no-block waitbus.service");
-        machine.until("waitbus.service", "ActiveState", "deactivating");
+        machine.until_is("waitbus.service", "deactivating");
         tails.extend(connect("deactivating"));
         open("stop");
-        machine.until("waitbus.service", "ActiveState", "activating");
+        machine.until_is("waitbus.service", "activating");
         open("start");
         tails[4..].iter_mut().for_each(|tail| drop(tail.attached()));
         machine.emit("deploy", 2);
@@ -73,7 +80,7 @@ fn a_crash_loop_takes_no_socket_away_and_the_repaired_service_serves_the_next_co
         let mut waits: Vec<_> = (0..3).map(|_| machine.start(&["wait", "-v", "--source", "deploy"])).collect();
         for n in 0..8 {
             machine.emit("deploy", n);
-            machine.until_at_least("waitbus.service", "NRestarts", 3 * (n + 1));
+            machine.until_restarted("waitbus.service", 3 * (n + 1));
         }
         for socket in ["waitbus.socket", "waitbus-doorbell.socket"] {
             assert_eq!(machine.property(socket, "ActiveState"), "active");

@@ -126,26 +126,29 @@ impl Machine {
         self.systemctl("daemon-reload");
     }
 
-    /// Waits until a unit of the user's is in this state.
+    /// Waits until a property of a unit of the user's is what is wanted of it.
     #[track_caller]
-    pub fn until(&self, unit: &str, name: &str, value: &str) {
+    pub fn until(&self, unit: &str, name: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.property(unit, name);
-            if found == value {
-                return;
+            if wanted(&found) {
+                return found;
             }
-            assert!(Instant::now() < deadline, "{}: {name} of {unit} is {found:?}, never {value:?}", self.suite);
+            assert!(Instant::now() < deadline, "{}: {name} of {unit} stays {found:?}", self.suite);
         }
     }
 
-    /// Waits until a number of a unit of the user's is at least this.
+    /// Waits until a unit of the user's is in this state.
     #[track_caller]
-    pub fn until_at_least(&self, unit: &str, name: &str, least: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.property(unit, name).parse::<u64>().unwrap() < least {
-            assert!(Instant::now() < deadline, "{}: {name} of {unit} never was {least}", self.suite);
-        }
+    pub fn until_is(&self, unit: &str, state: &str) {
+        self.until(unit, "ActiveState", |found| found == state);
+    }
+
+    /// Waits until a service of the user's has been started again so many times.
+    #[track_caller]
+    pub fn until_restarted(&self, unit: &str, times: u64) {
+        self.until(unit, "NRestarts", |found| found.parse::<u64>().is_ok_and(|found| found >= times));
     }
 
     /// A command in the machine, as root, with nothing in its environment.

@@ -11,6 +11,7 @@ mod package;
 mod restart;
 mod sandbox;
 mod secrets;
+mod supervision;
 mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
