@@ -13,7 +13,7 @@ pub const STATE_DIR: &str = "WAITBUS_STATE_DIR";
 pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
 /// Address of the webhook listener.
 pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
-/// Level of the daemons' log: `error`, `warn`, `info`, `debug` or `trace`.
+/// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
 /// What a service manager tells one process about itself (systemd.exec(5), `sd_listen_fds(3)`, `sd_notify(3)`). It is

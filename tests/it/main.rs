@@ -34,6 +34,8 @@ mod setup;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod supervision;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;

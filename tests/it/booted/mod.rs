@@ -4,8 +4,14 @@
 mod machine;
 
 mod activation;
+mod handover;
+mod idle;
+mod installation;
 mod package;
 mod restart;
+mod sandbox;
+mod secrets;
+mod supervision;
 mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
