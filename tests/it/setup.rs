@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Bus, deliver, program, skip, works};
+use crate::harness::{Bus, Process, deliver, program, skip, works};
 
 const NAME: &str = "github-webhook-secret";
 
@@ -123,6 +123,19 @@ fn what_is_no_secret_is_refused_with_the_reason_and_changes_nothing() {
     assert!(short.status.success() && said(&short).contains("guessed"), "{}", said(&short));
 }
 
+#[test]
+fn a_listener_that_is_started_by_hand_says_that_the_secret_is_encrypted_for_the_service() {
+    // Its remedy was to set the secret, which had been done, and would have been done in the same place again.
+    let bus = Bus::new();
+    bus.set_secret();
+    fs::rename(secret_file(&bus), secret_file(&bus).with_extension("cred")).unwrap();
+    let mut listener = Process::start(bus.command(&["listen", "--addr", "127.0.0.1:0"]));
+    let ready = listener.ready();
+    let address = ready.split_once("webhook=").unwrap().1.parse().unwrap();
+    let answer = deliver(address, "ping", "d1", b"{}");
+    assert!(answer.status == 503 && answer.body.contains("--plain"), "{answer:?}");
+}
+
 /// Types a secret at a terminal of its own, and shows what that terminal showed.
 const TERMINAL: &str = r"
 import os, pty, sys
@@ -203,6 +216,20 @@ fn doctor_names_what_is_wrong_with_its_fix_and_fails_for_problems_alone() {
     fs::write(bus.database(), log).unwrap();
     let (code, found) = doctor();
     assert!(code == 3 && found.contains("problem log"), "{found}");
+}
+
+#[test]
+fn doctor_sees_that_the_hub_reads_another_log_than_the_command_line_writes() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let doctor = |state: PathBuf| {
+        let output = alone(&bus, &["doctor"]).env("WAITBUS_STATE_DIR", state).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, found) = doctor(bus.state());
+    assert!(code == Some(0) && found.contains("ok       store: "), "{found}");
+    let (code, found) = doctor(bus.root().join("elsewhere"));
+    assert!(code == Some(3) && found.contains("problem  store: the hub reads "), "{found}");
 }
 
 #[test]
