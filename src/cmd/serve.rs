@@ -5,24 +5,28 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use tracing::level_filters::LevelFilter;
 
 use super::exit::{Exit, Failure};
 use super::output;
 use super::time;
 use crate::config::directories::Directories;
 use crate::config::environment;
+use crate::config::settings::{BadSettings, Settings, Stay};
 use crate::daemon::boot::{DaemonError, Plan, Ready, run};
 use crate::daemon::hub::Ended;
 use crate::model::limits::{IDLE_EXIT, SERVICE_LOG_BYTES};
 use crate::sys::activation::Passed;
-use crate::sys::{detach, logging};
+use crate::sys::detach;
+use crate::sys::logging::{self, Level};
 
 /// Run the hub and the webhook listener in the foreground, until stopped
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
     #[command(flatten)]
     address: Address,
+
+    #[command(flatten)]
+    idle: Idle,
 }
 
 /// Run the hub: broadcast events to whoever waits
@@ -30,9 +34,8 @@ pub(super) struct ServeArguments {
 /// Prints one line when it is ready. Takes the sockets of a service manager, else binds its own.
 #[derive(Debug, Args)]
 pub(super) struct HubArguments {
-    /// Leave after this long without subscribers; 10m when a service manager passed the sockets, else never
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
-    idle_exit: Option<Duration>,
+    #[command(flatten)]
+    idle: Idle,
 
     /// Leave the terminal of whoever started it
     #[arg(long, hide = true)]
@@ -46,6 +49,30 @@ pub(super) struct HubArguments {
 pub(super) struct ListenArguments {
     #[command(flatten)]
     address: Address,
+
+    #[command(flatten)]
+    idle: Idle,
+}
+
+/// How long to stay.
+#[derive(Debug, Args)]
+struct Idle {
+    /// Leave after this long without subscribers and connections; when a service manager passed all sockets, `idle_exit`
+    /// of the configuration, or 10m; else never
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    idle_exit: Option<Duration>,
+}
+
+impl Idle {
+    /// Without an order of its own a service leaves only if the manager, who has its sockets, starts it again.
+    fn get(&self, settings: &Settings, manager_keeps_the_sockets: bool) -> Option<Duration> {
+        self.idle_exit.or(match settings.idle_exit {
+            _ if !manager_keeps_the_sockets => None,
+            None => Some(IDLE_EXIT),
+            Some(Stay::For(duration)) => Some(duration),
+            Some(Stay::Forever) => None,
+        })
+    }
 }
 
 /// Where the listener listens.
@@ -71,40 +98,49 @@ impl Address {
 }
 
 pub(super) fn serve(arguments: &ServeArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
+    let settings = settings(&directories)?;
     let webhook = Some(arguments.address.get()?);
-    // A person started it, so it stays, unless a service manager did.
-    let idle_exit = passed.broadcast.is_some().then_some(IDLE_EXIT);
-    start(Plan { directories, passed, hub: true, webhook, idle_exit }, false)
+    let all = passed.broadcast.is_some() && passed.doorbell.is_some() && passed.webhook.is_some();
+    let idle_exit = arguments.idle.get(&settings, all);
+    start(Plan { directories, passed, hub: true, webhook, idle_exit }, &settings, false)
 }
 
 pub(super) fn hub(arguments: &HubArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
     if arguments.detach {
         detach::from_terminal();
     }
+    let settings = settings(&directories)?;
     if passed.webhook.is_some() {
         return Err(Failure::usage(
             "a socket named webhook was passed to the hub, which would leave it unserved: pass it to `waitbus listen`",
         ));
     }
-    let idle_exit = arguments.idle_exit.or_else(|| passed.broadcast.is_some().then_some(IDLE_EXIT));
-    start(Plan { directories, passed, hub: true, webhook: None, idle_exit }, arguments.detach)
+    // The doorbell alone is no reason to stay: the next subscriber starts a hub, and it reads what was committed.
+    let idle_exit = arguments.idle.get(&settings, passed.broadcast.is_some());
+    start(Plan { directories, passed, hub: true, webhook: None, idle_exit }, &settings, arguments.detach)
 }
 
 pub(super) fn listen(arguments: &ListenArguments, directories: Directories, passed: Passed) -> Result<Exit, Failure> {
+    let settings = settings(&directories)?;
     let webhook = Some(arguments.address.get()?);
     if passed.broadcast.is_some() || passed.doorbell.is_some() {
         return Err(Failure::usage(
             "a socket of the hub was passed to the listener, which would leave it unserved: pass it to `waitbus hub`",
         ));
     }
-    start(Plan { directories, passed, hub: false, webhook, idle_exit: None }, false)
+    let idle_exit = arguments.idle.get(&settings, passed.webhook.is_some());
+    start(Plan { directories, passed, hub: false, webhook, idle_exit }, &settings, false)
 }
 
-fn start(plan: Plan, detached: bool) -> Result<Exit, Failure> {
+fn settings(directories: &Directories) -> Result<Settings, Failure> {
+    Settings::load(directories).map_err(|error: BadSettings| Failure::usage(error))
+}
+
+fn start(plan: Plan, settings: &Settings, detached: bool) -> Result<Exit, Failure> {
     let log = if plan.hub { plan.directories.hub_log() } else { plan.directories.listen_log() };
     // What cannot be looked at is not ours to empty, and no reason not to serve.
     let _ = logging::keep_short(&log, SERVICE_LOG_BYTES);
-    logging::start(log_level()?);
+    logging::start(settings.log.unwrap_or(Level::INFO));
     let ended = run(plan, |ready| {
         // Whoever started us may not read it, and that is no reason not to serve.
         let _ = output::line(&ready_line(ready));
@@ -132,16 +168,4 @@ fn ready_line(ready: &Ready) -> String {
         let _ = write!(line, " webhook={address}");
     }
     line
-}
-
-fn log_level() -> Result<LevelFilter, Failure> {
-    match environment::get_text(environment::LOG) {
-        None => Ok(LevelFilter::INFO),
-        Some(text) => text.parse().map_err(|_| {
-            Failure::usage(format!(
-                "{} is {text:?}, but it must be off, error, warn, info, debug or trace",
-                environment::LOG
-            ))
-        }),
-    }
 }

@@ -2,24 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
 use crate::client::BusError;
 use crate::config::directories::Directories;
+use crate::model::duration::parse;
 use crate::model::id::EventId;
 use crate::store::{LogPaths, Reader, StoreError};
 
-/// Longest duration that makes sense here, in seconds; a longer one is a typing error, and sums would overflow.
-const LONGEST: u64 = 100 * 366 * 24 * 3_600;
-
-/// `500ms`, `30s`, `10m`, `1h30m`, `30d`. A day has 24 hours.
+/// `500ms`, `30s`, `10m`, `1h30m`, `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is not a duration: write 500ms, 30s, 10m or 1h30m");
-    // A bare number has no unit, and guessing one would make a wait a thousand times too long or too short.
-    let span: Span = text.parse().map_err(|_| bad())?;
-    let parsed: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| bad())?;
-    let parsed = Duration::try_from(parsed).map_err(|_| bad())?;
-    if parsed.as_secs() > LONGEST { Err(format!("{text:?} is too long")) } else { Ok(parsed) }
+    parse(text)
 }
 
 /// A point from which to read: a cursor, or a time before now.

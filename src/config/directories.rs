@@ -152,6 +152,12 @@ impl Directories {
         self.state.join("listen.log")
     }
 
+    /// What a person set for the services.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.config.join("waitbus.toml")
+    }
+
     /// Where secrets lie without a service manager.
     #[must_use]
     pub fn credentials(&self) -> PathBuf {

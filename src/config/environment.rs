@@ -16,7 +16,7 @@ pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
 pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
 /// Where the webhook listener is without it.
 pub const DEFAULT_WEBHOOK_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9_000));
-/// Level of the daemons' log: `error`, `warn`, `info`, `debug` or `trace`.
+/// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
 /// What a service manager tells one process about itself (systemd.exec(5), `sd_listen_fds(3)`, `sd_notify(3)`). It is

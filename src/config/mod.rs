@@ -3,3 +3,4 @@
 pub mod directories;
 pub mod environment;
 pub mod secret;
+pub mod settings;

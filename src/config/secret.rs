@@ -1,7 +1,8 @@
 //! The webhook secret: where it lies, and a type that cannot be printed by accident.
 //!
-//! A service manager's credential comes first (`$CREDENTIALS_DIRECTORY`), then a file that only its owner can read.
-//! Never an argument, never a variable.
+//! Under a service manager that hands over credentials it is one of those (`$CREDENTIALS_DIRECTORY`) and nothing else,
+//! so that what the unit says is what holds; without one it is a file that only its owner can read. Never an argument,
+//! never a variable.
 
 use std::fmt;
 use std::fs::File;
@@ -78,19 +79,37 @@ pub enum BadSecret {
         /// Why.
         source: io::Error,
     },
+    /// It is encrypted for the service, and this is not the service.
+    #[error(
+        "the webhook secret is stored encrypted, and is given to the service alone: for a listener that is started by \
+         hand, store it with `waitbus secret set {WEBHOOK_SECRET} --plain`"
+    )]
+    Encrypted,
     /// It is too long to be one.
     #[error("the secret {} has more than {MAX_SECRET_BYTES} bytes", .0.display())]
     TooLong(PathBuf),
 }
 
+/// What to do when there is none.
+pub const REMEDY: &str =
+    "no webhook secret is set: give the one that GitHub has to `waitbus secret set github-webhook-secret`";
+
 /// The webhook secret, if there is one.
 pub fn load(directories: &Directories) -> Result<Option<Secret>, BadSecret> {
-    if let Some(path) = environment::get("CREDENTIALS_DIRECTORY").map(|base| PathBuf::from(base).join(WEBHOOK_SECRET))
-        && let Some(secret) = read(&path, false)?
-    {
-        return Ok(Some(secret));
+    match environment::get("CREDENTIALS_DIRECTORY").map(PathBuf::from) {
+        // The manager has seen to its mode, and shows it to this service alone.
+        Some(credentials) => read(&credentials.join(WEBHOOK_SECRET), false),
+        None => match read(&directories.credentials().join(WEBHOOK_SECRET), true)? {
+            None if directories.credentials().join(encrypted(WEBHOOK_SECRET)).exists() => Err(BadSecret::Encrypted),
+            found => Ok(found),
+        },
     }
-    read(&directories.credentials().join(WEBHOOK_SECRET), true)
+}
+
+/// Name of the file of a secret that is encrypted.
+#[must_use]
+pub fn encrypted(name: &str) -> String {
+    format!("{name}.cred")
 }
 
 fn read(path: &Path, check_mode: bool) -> Result<Option<Secret>, BadSecret> {

@@ -14,10 +14,12 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::bind::{self, BindError};
-use super::hub::{Ended, HubError, Place, Service};
+use super::hub::{Company, Ended, HubError, Place, Service};
+use super::reload::Reload;
 use super::ringer::Ringer;
 use super::signals::{Asked, Signals};
-use super::webhook::{self, ListenError, Listener};
+use super::watchdog::{Pulse, Watchdog};
+use super::webhook::{self, ListenError, Listener, Terms};
 use super::{connection, doorbell};
 use crate::config::directories::{BadDirectory, Directories};
 use crate::model::limits;
@@ -39,7 +41,7 @@ pub struct Plan {
     pub hub: bool,
     /// Whether to be the webhook listener, and where if no socket was passed.
     pub webhook: Option<SocketAddr>,
-    /// How long to stay without subscribers.
+    /// How long to stay without subscribers and connections.
     pub idle_exit: Option<Duration>,
 }
 
@@ -92,8 +94,9 @@ pub enum DaemonError {
 
 /// Runs what is planned until it is asked to stop. `on_ready` is called once everything accepts connections.
 pub fn run(plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, DaemonError> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(boot(plan, on_ready));
+    let watchdog = Watchdog::of_this_process();
+    let pulse = watchdog.pulse();
+    let ended = event_loop(&pulse)?.block_on(boot(plan, &watchdog, pulse, on_ready));
     manager::stopping(match &ended {
         Ok(Ended::Idle) => "Nobody is here; the next connection starts it again",
         Ok(_) => "Stopping",
@@ -102,23 +105,40 @@ pub fn run(plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, DaemonErr
     ended
 }
 
-async fn boot(mut plan: Plan, on_ready: impl FnOnce(&Ready)) -> Result<Ended, DaemonError> {
-    let mut signals = Signals::listen()?;
+fn event_loop(pulse: &Pulse) -> io::Result<runtime::Runtime> {
+    let mut builder = runtime::Builder::new_current_thread();
+    pulse.attend(&mut builder);
+    builder.enable_all().build()
+}
+
+async fn boot(
+    mut plan: Plan,
+    watchdog: &Watchdog,
+    pulse: Pulse,
+    on_ready: impl FnOnce(&Ready),
+) -> Result<Ended, DaemonError> {
+    let mut signals = Signals::listen(Reload::of(&plan.directories))?;
+    tokio::spawn(pulse.clone().beat());
     let mut ready = Ready::default();
-    let hub = if plan.hub { Some(HubRole::take(&mut plan, &mut ready)?) } else { None };
+    let (in_use, elsewhere) = watch::channel(false);
+    let company = Company { pulse, elsewhere };
+    let hub = if plan.hub { Some(HubRole::take(&mut plan, company, &mut ready)?) } else { None };
     let bell_file = LogPaths::new(&plan.directories.state).bell();
     let doorbell = Doorbell::at(plan.directories.doorbell().ok(), bell_file);
     let ringer = Ringer::new(hub.as_ref().map(|hub| hub.bell.clone()), doorbell);
     let listener = match plan.webhook {
-        Some(address) => Some(ListenerRole::take(&mut plan, address, ringer.clone(), &mut ready)?),
+        Some(address) => Some(ListenerRole::take(&mut plan, address, ringer.clone(), watchdog.pulse(), &mut ready)?),
         None => None,
     };
     manager::ready("Ready");
     on_ready(&ready);
     info!(broadcast = ?ready.broadcast, webhook = ?ready.webhook, "ready");
 
+    // Beside a hub the listener does not leave by itself; the hub leaves with it when both are idle.
+    let idle_exit = plan.idle_exit.filter(|_| hub.is_none());
     let (stop, _) = watch::channel(());
-    let mut listening = listener.map(|listener| listener.start(&stop)).transpose()?;
+    let mut listening =
+        listener.map(|listener| listener.start(Terms { stop: stop.subscribe(), in_use, idle_exit })).transpose()?;
     let hub_ended = match hub {
         Some(hub) => Some(hub.run(&mut signals, listening.as_mut()).await),
         None => None,
@@ -153,7 +173,7 @@ struct HubRole {
 }
 
 impl HubRole {
-    fn take(plan: &mut Plan, ready: &mut Ready) -> Result<HubRole, DaemonError> {
+    fn take(plan: &mut Plan, company: Company, ready: &mut Ready) -> Result<HubRole, DaemonError> {
         let directories = &plan.directories;
         directories.prepare_runtime()?;
         let activated = plan.passed.broadcast.is_some();
@@ -167,7 +187,7 @@ impl HubRole {
         let (bell, heard) = bell()?;
         Ok(HubRole {
             lock,
-            service: Service::open(&LogPaths::new(&directories.state), place, activated, plan.idle_exit)?,
+            service: Service::open(&LogPaths::new(&directories.state), place, plan.idle_exit, company)?,
             bell,
             heard,
             broadcast: UnixListener::from_std(broadcast)?,
@@ -181,15 +201,15 @@ impl HubRole {
         let (mut subscribers, mut ringers) = (JoinSet::new(), JoinSet::new());
         let facts = self.service.facts();
         let broken = |error: io::Error| HubError::Io(error).into();
-        let listener_fails = async {
+        let listener_ends = async {
             match listening {
-                Some(listening) => listening.failed().await,
+                Some(listening) => listening.ended().await,
                 None => std::future::pending().await,
             }
         };
         let outcome = tokio::select! {
             ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
-            error = listener_fails => Err(error),
+            ended = listener_ends => ended,
             error = connection::serve(self.broadcast, places, facts, &mut subscribers) => Err(broken(error)),
             error = doorbell::serve(self.doorbell, self.bell, &mut ringers) => Err(broken(error)),
         };
@@ -221,6 +241,7 @@ fn take_lock(directories: &Directories, activated: bool) -> Result<HubLock, Daem
 struct ListenerRole {
     socket: std::net::TcpListener,
     listener: Listener,
+    pulse: Pulse,
 }
 
 impl ListenerRole {
@@ -228,40 +249,48 @@ impl ListenerRole {
         plan: &mut Plan,
         address: SocketAddr,
         ringer: Ringer,
+        pulse: Pulse,
         ready: &mut Ready,
     ) -> Result<ListenerRole, DaemonError> {
         let socket = plan.passed.webhook.take().map_or_else(|| bind::loopback(address), Ok)?;
         ready.webhook = Some(bind::check_loopback(&socket)?);
-        Ok(ListenerRole { socket, listener: Listener::open(&plan.directories, ringer)? })
+        let listener = Listener::open(&plan.directories, ringer, pulse.clone())?;
+        Ok(ListenerRole { socket, listener, pulse })
     }
 
     /// Starts the listener on a thread of its own: what it waits for, the disk above all, delays no subscriber.
-    fn start(self, stop: &watch::Sender<()>) -> Result<Listening, DaemonError> {
-        let stopped = stop.subscribe();
+    fn start(self, terms: Terms) -> Result<Listening, DaemonError> {
         let (over, ended) = oneshot::channel();
         thread::Builder::new().name("webhook".into()).spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build();
-            let outcome = runtime
-                .and_then(|runtime| runtime.block_on(webhook::serve(self.listener, self.socket, stopped)))
-                .map_err(ListenError::Io);
+            let ListenerRole { socket, listener, pulse } = self;
+            let serve = async {
+                tokio::spawn(pulse.clone().beat());
+                webhook::serve(listener, socket, terms).await
+            };
+            let outcome = event_loop(&pulse).and_then(|event_loop| event_loop.block_on(serve)).map_err(ListenError::Io);
             // Whoever does not wait any more need not know.
             let _ = over.send(outcome);
         })?;
-        Ok(Listening { ended })
+        Ok(Listening { ended: Some(ended) })
     }
 }
 
 /// A listener that runs.
 struct Listening {
-    ended: oneshot::Receiver<Result<(), ListenError>>,
+    /// None once it has been seen to end.
+    ended: Option<oneshot::Receiver<Result<Ended, ListenError>>>,
 }
 
 impl Listening {
-    /// Returns if it fails.
-    async fn failed(&mut self) -> DaemonError {
-        match (&mut self.ended).await {
-            Ok(Err(error)) => error.into(),
-            Ok(Ok(())) | Err(_) => io::Error::other("the webhook listener ended by itself").into(),
+    /// Returns when it ends although nobody has told it to: it is idle, or it has failed.
+    async fn ended(&mut self) -> Result<Ended, DaemonError> {
+        let Some(ended) = &mut self.ended else { return std::future::pending().await };
+        let outcome = ended.await;
+        self.ended = None;
+        match outcome {
+            Ok(Ok(Ended::Idle)) => Ok(Ended::Idle),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(_)) | Err(_) => Err(io::Error::other("the webhook listener ended by itself").into()),
         }
     }
 
@@ -269,17 +298,18 @@ impl Listening {
         loop {
             tokio::select! {
                 asked = signals.next() => if asked == Asked::Stop { return Ok(Ended::Stopped) },
-                error = self.failed() => return Err(error),
+                ended = self.ended() => return ended,
             }
         }
     }
 
     /// Waits until it has answered what was under way, or until it is told to stop once more.
     async fn finish(self, signals: &mut Signals) -> Result<(), DaemonError> {
+        let Some(ended) = self.ended else { return Ok(()) };
         tokio::select! {
-            ended = self.ended => match ended {
+            ended = ended => match ended {
                 Ok(Err(error)) => Err(error.into()),
-                Ok(Ok(())) | Err(_) => Ok(()),
+                Ok(Ok(_)) | Err(_) => Ok(()),
             },
             _ = signals.next() => {
                 warn!("told to stop again: requests under way are cut off");

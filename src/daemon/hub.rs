@@ -14,11 +14,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::connection::Fact;
 use super::signals::{Asked, Signals};
+use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
 use crate::model::frame::Subscribe;
@@ -51,6 +52,15 @@ pub enum HubError {
     Io(#[from] io::Error),
 }
 
+/// What else there is in the process of a hub.
+#[derive(Debug)]
+pub struct Company {
+    /// The loop's part in the watchdog.
+    pub pulse: Pulse,
+    /// Whether the listener of the same process is in use.
+    pub elsewhere: watch::Receiver<bool>,
+}
+
 /// What the service was started with.
 #[derive(Debug)]
 pub struct Service {
@@ -59,6 +69,8 @@ pub struct Service {
     wake: TouchFile,
     silent_bell: Option<WakeWatch>,
     place: Option<Place>,
+    pulse: Pulse,
+    elsewhere: watch::Receiver<bool>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
@@ -67,16 +79,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the log. What connections send to the returned sender is heard once [`Service::run`] runs.
+    /// Opens the log. What connections send to the returned sender is heard once [`Service::run`] runs. A hub whose
+    /// sockets are not its own (`place`) was activated.
     pub fn open(
         paths: &LogPaths,
         place: Option<Place>,
-        activated: bool,
         idle_exit: Option<Duration>,
+        company: Company,
     ) -> Result<Service, HubError> {
         let reader = Reader::open_or_create(paths)?;
         let tail = reader.newest()?;
-        let identity = Identity { pid: std::process::id(), activated, started: Instant::now(), idle_exit };
+        let log_path = paths.database().display().to_string();
+        let (pid, activated) = (std::process::id(), place.is_none());
+        let identity = Identity { pid, activated, log_path, started: Instant::now(), idle_exit };
         let (sender, facts) = mpsc::unbounded_channel();
         let wake = touch_file(&paths.wake())?;
         // For rows that other programs committed while no hub ran, and told nobody.
@@ -87,6 +102,8 @@ impl Service {
             wake,
             silent_bell: silent_bell(paths)?,
             place,
+            pulse: company.pulse,
+            elsewhere: company.elsewhere,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
@@ -142,6 +159,10 @@ impl Service {
                         return Ok(Ended::HandedOver);
                     }
                     self.hub.rang();
+                }
+                Ok(()) = self.elsewhere.changed() => {
+                    let in_use = *self.elsewhere.borrow_and_update();
+                    self.hub.busy_elsewhere(in_use, Instant::now());
                 }
                 () = tokio::task::yield_now(), if busy => {}
                 () = until(deadline), if deadline.is_some() => {
@@ -207,6 +228,7 @@ impl Service {
                 let subscription = Subscription { filter, since, newest, heartbeat, status };
                 let id = self.hub.subscribe(subscription, Instant::now());
                 self.streams.insert(id, stream);
+                self.pulse.subscribers(self.hub.subscribers());
                 if answer.send(id).is_err() {
                     self.forget(id);
                 }
@@ -220,6 +242,7 @@ impl Service {
     fn forget(&mut self, id: SubscriberId) {
         self.streams.remove(&id);
         self.hub.disconnected(id, Instant::now());
+        self.pulse.subscribers(self.hub.subscribers());
     }
 
     fn write(&mut self, id: SubscriberId) {
@@ -324,7 +347,7 @@ async fn touched(bell: Option<&WakeWatch>) {
     }
 }
 
-async fn until(deadline: Option<tokio::time::Instant>) {
+pub(super) async fn until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -10,8 +10,10 @@ pub mod boot;
 pub mod connection;
 pub mod doorbell;
 pub mod hub;
+pub mod reload;
 pub mod ringer;
 pub mod signals;
+pub mod watchdog;
 pub mod webhook;
 
 use std::io;

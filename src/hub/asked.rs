@@ -50,6 +50,7 @@ impl Hub {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.identity.pid,
             activated: self.identity.activated,
+            log_path: self.identity.log_path.clone(),
             uptime_sec: self.uptime(now),
             subscribers: self.subscribers.len() as u64,
             lagging: lags.len() as u64,

@@ -39,12 +39,14 @@ pub struct Read {
 }
 
 /// What the hub needs to know about the process that it runs in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// The process id, for the status.
     pub pid: u32,
     /// Whether a service manager passed the sockets.
     pub activated: bool,
+    /// The log that it reads, for the status.
+    pub log_path: String,
     /// When it was ready.
     pub started: Instant,
     /// How long it stays without subscribers; `None` for as long as it is let.

@@ -57,6 +57,7 @@ pub struct Hub {
     heartbeats: BTreeSet<(Instant, SubscriberId)>,
     payload_readers: usize,
     idle_since: Option<Instant>,
+    busy_elsewhere: bool,
     delivered: u64,
     unreadable_rows: u64,
 }
@@ -77,6 +78,7 @@ impl Hub {
             heartbeats: BTreeSet::new(),
             payload_readers: 0,
             idle_since: Some(identity.started),
+            busy_elsewhere: false,
             delivered: 0,
             unreadable_rows: 0,
             identity,
@@ -135,9 +137,13 @@ impl Hub {
         if let Some(due) = subscriber.heartbeat_due {
             self.heartbeats.remove(&(due, id));
         }
-        if self.subscribers.is_empty() {
-            self.idle_since = Some(now);
-        }
+        self.rest(now);
+    }
+
+    /// Another part of this process is in use, or is no more; as long as it is, the hub is not idle.
+    pub fn busy_elsewhere(&mut self, busy: bool, now: Instant) {
+        self.busy_elsewhere = busy;
+        self.rest(now);
     }
 
     /// A socket that was full has room.
@@ -322,6 +328,10 @@ impl Hub {
     }
 
     // ---- within ----
+
+    fn rest(&mut self, now: Instant) {
+        self.idle_since = (self.subscribers.is_empty() && !self.busy_elsewhere).then_some(now);
+    }
 
     fn offer_to_all(&mut self, row: Row) {
         let before = self.ring.tail();

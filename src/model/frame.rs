@@ -261,6 +261,9 @@ pub struct HubStatus {
     pub pid: u32,
     /// Whether a service manager passed it its sockets.
     pub activated: bool,
+    /// The log that it reads. Empty from a hub that does not say.
+    #[serde(default)]
+    pub log_path: String,
     /// Seconds since it was ready.
     pub uptime_sec: u64,
     /// Subscribers at this moment, the asking one not counted.

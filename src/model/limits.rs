@@ -50,7 +50,9 @@ pub const WRITE_SLICES: usize = 64;
 /// Doorbell connections served at a time. Each emitting process needs one for a moment; a full backlog means
 /// that the bell has been rung.
 pub const MAX_RINGERS: usize = 1_024;
-/// How long a hub without subscribers stays when a service manager or a client started it.
+/// How long a service that nobody uses stays when a service manager or a client started it: a hub without subscribers, a
+/// listener without connections. Long enough that the pauses of a day's work do not cost a start, and no reason to stay
+/// over night; what comes after it waits in the manager's sockets.
 pub const IDLE_EXIT: Duration = Duration::from_mins(10);
 /// How long a stopping hub waits for its subscribers to take the `shutdown` frame.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -163,6 +165,11 @@ pub const GENERATED_SECRET_BYTES: usize = 32;
 pub const SHORT_SECRET_BYTES: usize = 16;
 /// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
 pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+// ---- the configuration ----------------------------------------------------------------------------------------
+
+/// Largest configuration file, in bytes: pages of comments, and nothing that somebody put there by mistake.
+pub const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
 
 // ---- socket paths ---------------------------------------------------------------------------------------------
 

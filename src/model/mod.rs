@@ -4,12 +4,14 @@
 //! plain function.
 
 pub mod codec;
+pub mod duration;
 pub mod event;
 pub mod event_frame;
 pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod nearest;
 pub mod predicate;
 pub mod row;
 pub mod text;

@@ -21,7 +21,7 @@ use super::systemd::manager::{Manager, UnitState};
 use super::systemd::units::WEBHOOK_SERVICE;
 use super::{Plan, SetupError, Step};
 use crate::config::directories::Directories;
-use crate::config::secret::{Secret, WEBHOOK_SECRET};
+use crate::config::secret::{Secret, WEBHOOK_SECRET, encrypted};
 use crate::sys::private;
 
 /// Permission bits of everything here.
@@ -244,7 +244,7 @@ impl Keeper {
     }
 
     fn encrypted(&self, known: Known) -> PathBuf {
-        self.directory.join(format!("{}.cred", known.name))
+        self.directory.join(encrypted(known.name))
     }
 }
 
@@ -261,7 +261,7 @@ pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, Set
             plan.extend(files::removal(&path)?.map(Step::Change));
         }
         let secrets = [keeper.plain(known), keeper.encrypted(known)];
-        plan.extend(secrets.into_iter().filter(|path| path.exists()).map(Step::Remove));
+        plan.extend(secrets.into_iter().filter(|path| path.symlink_metadata().is_ok()).map(Step::Remove));
     }
     Ok(plan)
 }

@@ -1,4 +1,4 @@
-//! How a hub that a client started leaves that client's terminal and pipes.
+//! The terminal of a process, and how a hub that a client started leaves that client's terminal and pipes.
 
 use std::fs::OpenOptions;
 
@@ -13,4 +13,10 @@ pub fn from_output() {
     if let Ok(nothing) = OpenOptions::new().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&nothing);
     }
+}
+
+/// Whether a terminal controls this process; its hang-up then arrives as SIGHUP.
+#[must_use]
+pub fn has_terminal() -> bool {
+    OpenOptions::new().read(true).open("/dev/tty").is_ok()
 }

@@ -1,6 +1,7 @@
 //! What a daemon tells its service manager, and whether there is one.
 
 use std::path::Path;
+use std::time::Duration;
 
 /// The service managers that start waitbus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,26 +18,63 @@ pub const KIND: Kind = if cfg!(target_os = "macos") { Kind::Launchd } else { Kin
 /// Tells the manager that the service is ready, and what it does. Without a manager this does nothing; a manager
 /// that cannot be reached is nobody's error but its own.
 pub fn ready(status: &str) {
-    tell("READY=1", status);
+    tell(&["READY=1".to_owned(), status_line(status)]);
 }
 
 /// Tells the manager that the service stops, and why.
 pub fn stopping(status: &str) {
-    tell("STOPPING=1", status);
+    tell(&["STOPPING=1".to_owned(), status_line(status)]);
+}
+
+/// Tells the manager that the service reads its configuration again; [`ready`] says when it has. The time is what
+/// `Type=notify-reload` tells this reload from another one by.
+pub fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+    tell(&["RELOADING=1".to_owned(), format!("MONOTONIC_USEC={microseconds}")]);
+}
+
+/// How long the manager waits for a sign of life before it kills this process; none if it does not.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    libsystemd::daemon::watchdog_enabled(false).filter(|period| !period.is_zero())
+}
+
+/// Other managers have none.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    None
+}
+
+/// Gives the manager a sign of life, with the status if it is another one than before.
+pub fn alive(status: Option<&str>) {
+    tell(&[Some("WATCHDOG=1".to_owned()), status.map(status_line)].into_iter().flatten().collect::<Vec<_>>());
+}
+
+/// Has the manager expect signs of life at this distance from now on, and none at all for zero.
+pub fn watch_every(period: Duration, status: Option<&str>) {
+    let change = format!("WATCHDOG_USEC={}", period.as_micros());
+    tell(&[Some(change), status.map(status_line)].into_iter().flatten().collect::<Vec<_>>());
+}
+
+fn status_line(status: &str) -> String {
+    format!("STATUS={status}")
 }
 
 // `sd-notify` takes an abstract socket's name for a path, so this is libsystemd's.
 #[cfg(target_os = "linux")]
-fn tell(change: &str, status: &str) {
+fn tell(said: &[String]) {
     use libsystemd::daemon::{NotifyState, notify};
-    let said = [NotifyState::Other(change.to_owned()), NotifyState::Status(status.to_owned())];
+    let said: Vec<_> = said.iter().cloned().map(NotifyState::Other).collect();
     if let Err(error) = notify(false, &said) {
         tracing::debug!(%error, "the service manager could not be told");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tell(_change: &str, _status: &str) {}
+fn tell(_said: &[String]) {}
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.
 #[must_use]

@@ -1,5 +1,6 @@
 //! Sockets that a service manager passes by name, readiness, stop, idle exit and the next start.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
 
-use crate::harness::{Bus, Process, Subscriber, deliver, exchange, payload, request};
+use crate::harness::{Bus, Process, Subscriber, deliver, exchange, payload, read_answer, request};
 use crate::manager::{Ear, Sockets, activate, knocked};
 
 const NAMES: [&str; 3] = ["broadcast", "doorbell", "webhook"];
@@ -270,4 +271,97 @@ fn a_passed_webhook_socket_keeps_deliveries_that_come_before_the_service() {
         listen.ready();
         assert_eq!(early.join().unwrap().status, 200);
     });
+}
+
+#[test]
+fn an_idle_listener_leaves_and_a_delivery_that_comes_meanwhile_is_answered_by_the_next() {
+    let bus = Bus::new();
+    bus.set_secret();
+    let sockets = Sockets::bind(&bus);
+    let address = sockets.webhook.local_addr().unwrap();
+    let body = payload("push.payload.json");
+    let start = || sockets.start(&bus, &["listen", "--idle-exit", "100ms"], &["webhook"]);
+    for round in 0..3 {
+        let mut listen = start();
+        listen.ready();
+        assert_eq!(listen.code(), 0, "{}", listen.errors());
+        std::thread::scope(|scope| {
+            let delivery = scope.spawn(|| deliver(address, "push", &format!("d{round}"), &body));
+            knocked(&sockets.webhook);
+            let mut next = start();
+            next.ready();
+            let answer = delivery.join().unwrap();
+            assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("stored")), "{answer:?}");
+            assert_eq!(next.code(), 0, "idle once more");
+        });
+    }
+}
+
+#[test]
+fn a_listener_with_a_connection_is_not_idle() {
+    let bus = Bus::new();
+    bus.set_secret();
+    let sockets = Sockets::bind(&bus);
+    let address = sockets.webhook.local_addr().unwrap();
+    let mut listen = sockets.start(&bus, &["listen", "--idle-exit", "100ms"], &["webhook"]);
+    listen.ready();
+    let body = payload("push.payload.json");
+    let signature = waitbus::ingest::signature::sign(crate::harness::SECRET, &body);
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-github-event", "push"),
+        ("x-github-delivery", "slow"),
+        ("x-hub-signature-256", &signature),
+    ];
+    let delivery = request("POST", "/webhook", &headers, &body);
+    let (first, rest) = delivery.split_at(delivery.len() / 2);
+    let mut slow = std::net::TcpStream::connect(address).unwrap();
+    slow.write_all(first).unwrap();
+    // Longer than the idle time, by the clock of the thing itself.
+    let timed_out = bus.run(&["wait", "--source", "nobody", "--timeout", "300ms"]);
+    assert_eq!(timed_out.status.code(), Some(124));
+    slow.write_all(rest).unwrap();
+    assert_eq!(read_answer(&mut slow).status, 200);
+    drop(slow);
+    assert_eq!(listen.code(), 0, "{}", listen.errors());
+}
+
+#[test]
+fn serve_is_idle_when_both_of_its_parts_are() {
+    let bus = Bus::new();
+    bus.set_secret();
+    let sockets = Sockets::bind(&bus);
+    let address = sockets.webhook.local_addr().unwrap();
+    let mut serve = sockets.start(&bus, &["serve", "--idle-exit", "100ms"], &NAMES);
+    serve.ready();
+    let subscriber = bus.subscribe(&json!({}));
+    let connection = std::net::TcpStream::connect(address).unwrap();
+    // Longer than the idle time, by the clock of the thing itself. This hub is not asked for it.
+    let other = Bus::new();
+    let _hub = other.hub();
+    let idle_time = || {
+        let timed_out = other.run(&["wait", "--source", "nobody", "--timeout", "300ms"]);
+        assert_eq!(timed_out.status.code(), Some(124));
+    };
+    idle_time();
+    drop(subscriber);
+    idle_time();
+    assert_eq!(serve.child.try_wait().unwrap(), None, "there is a connection: {}", serve.errors());
+    drop(connection);
+    assert_eq!(serve.code(), 0, "{}", serve.errors());
+}
+
+#[test]
+fn a_listener_with_a_socket_of_its_own_stays() {
+    // What came after it would find nobody, because no manager keeps that socket.
+    let bus = Bus::new();
+    std::fs::create_dir_all(bus.root().join("config")).unwrap();
+    std::fs::write(bus.root().join("config/waitbus.toml"), "idle_exit = '50ms'").unwrap();
+    let (mut own, _) = bus.listen();
+    let sockets = Sockets::bind(&bus);
+    let mut passed = sockets.start(&bus, &["listen"], &["webhook"]);
+    passed.ready();
+    assert_eq!(passed.code(), 0, "the configuration says so: {}", passed.errors());
+    assert_eq!(own.child.try_wait().unwrap(), None);
+    own.stop();
 }

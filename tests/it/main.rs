@@ -30,9 +30,13 @@ mod listener;
 mod other_user;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod setup;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod supervision;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;

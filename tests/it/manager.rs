@@ -137,4 +137,22 @@ impl Ear {
         let length = self.0.recv(&mut message).expect("the service says something");
         String::from_utf8(message[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
+
+    /// Waits for a message with this line, and returns every line up to it.
+    #[track_caller]
+    pub fn hears_of(&self, line: &str) -> Vec<String> {
+        let mut said = Vec::new();
+        while !said.iter().any(|heard| heard == line) {
+            said.extend(self.hears());
+        }
+        said
+    }
+
+    /// The messages that are here already.
+    pub fn has_heard(&self) -> Vec<Vec<String>> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let here = || poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&at_once)).unwrap() == 1;
+        std::iter::from_fn(|| here().then(|| self.hears())).collect()
+    }
 }

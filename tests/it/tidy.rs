@@ -20,11 +20,12 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 4] = [
+const SLEEPERS: [(&str, &str); 5] = [
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
-    ("src/daemon/hub.rs", "the hub's own deadlines: heartbeats and idle exit"),
+    ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
+    ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
 ];
 
 #[test]

@@ -85,11 +85,13 @@ struct Here {
 type Check = fn(&Here) -> Vec<Finding>;
 
 /// Everything that is looked at, from the files to what runs.
-const CHECKS: [(&str, Check); 12] = [
+const CHECKS: [(&str, Check); 14] = [
     ("directories", bus::directories),
+    ("configuration", bus::configuration),
     ("log", bus::log),
     ("sockets", bus::sockets),
     ("hub", bus::hub),
+    ("store", bus::store),
     ("manager", services::manager),
     ("units", services::units),
     ("drop-ins", services::drop_ins),

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,10 +17,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Accepting;
+use super::hub::{Ended, until};
 use super::ringer::Ringer;
+use super::watchdog::Pulse;
 use crate::config::directories::Directories;
 use crate::config::secret::{self, BadSecret, Secret};
 use crate::model::limits;
@@ -47,12 +52,13 @@ pub struct Listener {
     writer: Mutex<Writer>,
     syncer: Syncer,
     ringer: Ringer,
+    pulse: Pulse,
     metrics: Metrics,
 }
 
 impl Listener {
     /// Opens the log and reads the secret. Without one it starts all the same, and says so to every delivery.
-    pub fn open(directories: &Directories, ringer: Ringer) -> Result<Listener, ListenError> {
+    pub fn open(directories: &Directories, ringer: Ringer, pulse: Pulse) -> Result<Listener, ListenError> {
         let paths = LogPaths::new(&directories.state);
         let writer = Writer::open(&paths)?;
         let listener = Listener {
@@ -61,11 +67,12 @@ impl Listener {
             syncer: Syncer::start(&paths, Checkpointer::open(&paths)?)?,
             writer: Mutex::new(writer),
             ringer,
+            pulse,
             metrics: Metrics::default(),
         };
         match listener.secret() {
             Ok(Some(_)) => {}
-            Ok(None) => warn!("{}", listener.secret_remedy()),
+            Ok(None) => warn!("{}", secret::REMEDY),
             Err(error) => warn!("{error}"),
         }
         Ok(listener)
@@ -80,48 +87,59 @@ impl Listener {
         }
         Ok(known.clone())
     }
-
-    fn secret_remedy(&self) -> String {
-        let path = self.directories.credentials().join(secret::WEBHOOK_SECRET);
-        format!(
-            "no webhook secret is configured: write the one that you gave GitHub to {} (mode 0600), or pass the \
-             credential {} from the service manager",
-            path.display(),
-            secret::WEBHOOK_SECRET
-        )
-    }
 }
 
-/// Serves until `stop` changes, then finishes the requests that are under way.
-pub async fn serve(listener: Listener, socket: std::net::TcpListener, stop: watch::Receiver<()>) -> io::Result<()> {
+/// How a listener gets along with the rest of its process and with its manager.
+#[derive(Debug)]
+pub struct Terms {
+    /// Changes when it has to stop.
+    pub stop: watch::Receiver<()>,
+    /// Whether it is in use: whether there is a connection.
+    pub in_use: watch::Sender<bool>,
+    /// How long it stays without a connection. Only for a socket that a manager keeps: what comes later waits there.
+    pub idle_exit: Option<Duration>,
+}
+
+/// Serves until it has to stop or nobody has come for long, then finishes the requests that are under way.
+pub async fn serve(listener: Listener, socket: std::net::TcpListener, terms: Terms) -> io::Result<Ended> {
     let socket = TcpListener::from_std(socket)?;
     let listener = Arc::new(listener);
     let places = Arc::new(Semaphore::new(limits::MAX_HTTP_CONNECTIONS));
-    let mut stopping = stop.clone();
+    let mut stopping = terms.stop.clone();
     let mut accepting = Accepting::on("webhook");
-    loop {
+    let (mut connections, mut idle_since) = (JoinSet::new(), Instant::now());
+    let ended = loop {
+        let idle_exit = terms.idle_exit.filter(|_| connections.is_empty());
         let accepted = tokio::select! {
             biased;
-            _ = stopping.changed() => break,
+            _ = stopping.changed() => break Ended::Stopped,
             accepted = accept(&socket, &places) => accepted,
+            Some(_) = connections.join_next() => {
+                if connections.is_empty() {
+                    idle_since = Instant::now();
+                    terms.in_use.send_replace(false);
+                }
+                continue;
+            }
+            () = until(idle_exit.map(|after| idle_since + after)), if idle_exit.is_some() => break Ended::Idle,
         };
         match accepted {
             (Ok((stream, _)), Ok(place)) => {
                 accepting.taken();
-                let (listener, stop) = (Arc::clone(&listener), stop.clone());
-                tokio::spawn(async move {
+                let (listener, stop) = (Arc::clone(&listener), terms.stop.clone());
+                connections.spawn(async move {
                     let _place = place;
                     connection(stream, listener, stop).await;
                 });
+                terms.in_use.send_if_modified(|in_use| !std::mem::replace(in_use, true));
             }
             (Err(error), _) => accepting.failed(error).await?,
-            (_, Err(_closed)) => break,
+            (_, Err(_closed)) => break Ended::Stopped,
         }
-    }
-    // Every connection gives its place back when it is over.
-    let all = u32::try_from(limits::MAX_HTTP_CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(limits::REQUEST_TIMEOUT, places.acquire_many(all)).await;
-    Ok(())
+    };
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(limits::REQUEST_TIMEOUT, all).await;
+    Ok(ended)
 }
 
 /// Waits for a place, then for a connection: without a place, further connections wait in the backlog.

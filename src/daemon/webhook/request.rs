@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Listener;
 use super::body::{self, BadBody};
+use crate::config::secret::REMEDY;
 use crate::ingest::github::{self, Accepted, Delivery};
 use crate::ingest::signature;
 use crate::model::limits::REQUEST_TIMEOUT;
@@ -144,7 +145,7 @@ impl Listener {
         let unavailable = |problem: String| Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_secret", problem);
         let secret = match self.secret() {
             Ok(Some(secret)) => secret,
-            Ok(None) => return Err(unavailable(self.secret_remedy())),
+            Ok(None) => return Err(unavailable(REMEDY.to_owned())),
             Err(error) => return Err(unavailable(error.to_string())),
         };
         let header = headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);
@@ -185,6 +186,8 @@ impl Listener {
             let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             writer.append(draft, SystemTime::now())
         };
+        // It may have waited for another process's write lock, and those behind it wait in turn.
+        self.pulse.has_waited();
         let appended = match appended {
             Ok(appended) => appended,
             Err(failure) => {

@@ -59,7 +59,7 @@ pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     if reload {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
-    let leftovers = [directories.hub_log()];
+    let leftovers = [directories.hub_log(), directories.credentials()];
     plan.extend(leftovers.into_iter().filter(|path| path.exists()).map(Step::Remove));
     Ok(plan)
 }

@@ -33,7 +33,7 @@ fn the_first_use_of_each_socket_starts_its_service_and_all_share_one_log() {
         // A ring.
         machine.systemctl("stop waitbus.service");
         machine.emit("deploy", 2);
-        machine.until("waitbus.service", "ActiveState", "active");
+        machine.until_is("waitbus.service", "active");
 
         // A delivery.
         let credentials = "/home/dev/.local/state/waitbus/credentials";
@@ -122,7 +122,7 @@ fn another_user_of_the_machine_can_neither_connect_nor_read_nor_ring() {
     on_every_systemd("another_user_of_the_machine_can_neither_connect_nor_read_nor_ring", |machine| {
         machine.enable();
         machine.emit("deploy", 1);
-        machine.until("waitbus.service", "ActiveState", "active");
+        machine.until_is("waitbus.service", "active");
         let refused = |machine: &Machine, command: &[&str]| {
             let output = machine.command_of(OTHER, command).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -15,7 +15,7 @@ use crate::harness::{Answer, PATIENCE, Process, program, read_answer, request};
 use crate::manager::Ear;
 
 /// The program, inside.
-const PROGRAM: &str = "/opt/waitbus";
+pub const PROGRAM: &str = "/opt/waitbus";
 /// Where a package would put it, and where the units expect it.
 const INSTALLED: &str = "/usr/bin/waitbus";
 /// The user.
@@ -126,17 +126,29 @@ impl Machine {
         self.systemctl("daemon-reload");
     }
 
-    /// Waits until a unit of the user's is in this state.
+    /// Waits until a property of a unit of the user's is what is wanted of it.
     #[track_caller]
-    pub fn until(&self, unit: &str, name: &str, value: &str) {
+    pub fn until(&self, unit: &str, name: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.property(unit, name);
-            if found == value {
-                return;
+            if wanted(&found) {
+                return found;
             }
-            assert!(Instant::now() < deadline, "{}: {name} of {unit} is {found:?}, never {value:?}", self.suite);
+            assert!(Instant::now() < deadline, "{}: {name} of {unit} stays {found:?}", self.suite);
         }
+    }
+
+    /// Waits until a unit of the user's is in this state.
+    #[track_caller]
+    pub fn until_is(&self, unit: &str, state: &str) {
+        self.until(unit, "ActiveState", |found| found == state);
+    }
+
+    /// Waits until a service of the user's has been started again so many times.
+    #[track_caller]
+    pub fn until_restarted(&self, unit: &str, times: u64) {
+        self.until(unit, "NRestarts", |found| found.parse::<u64>().is_ok_and(|found| found >= times));
     }
 
     /// A command in the machine, as root, with nothing in its environment.
@@ -253,15 +265,12 @@ impl Machine {
     /// Writes a file of the user's, with the directories above it.
     pub fn write(&self, inside: &str, text: &str) {
         let path = self.path(inside);
-        self.dev(&format!("mkdir -p \"$(dirname '{inside}')\""));
+        if !path.parent().unwrap().exists() {
+            self.dev(&format!("mkdir -p \"$(dirname '{inside}')\""));
+        }
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         chown(&path, Some(DEV), Some(DEV)).unwrap();
-    }
-
-    /// What the journal has of a unit of the user's.
-    pub fn journal(&self, unit: &str) -> String {
-        self.root(&format!("journalctl --sync; journalctl --no-pager --output=cat _UID={DEV} + USER_UNIT={unit}"))
     }
 }
 

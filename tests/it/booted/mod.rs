@@ -4,7 +4,16 @@
 mod machine;
 
 mod activation;
+mod handover;
+mod idle;
+mod installation;
+mod package;
+mod repair;
 mod restart;
+mod sandbox;
+mod secrets;
+mod supervision;
+mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;

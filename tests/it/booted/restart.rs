@@ -8,7 +8,7 @@ use crate::harness::Process;
 const WAITERS: usize = 50;
 
 /// Blocked clients that print every event, and somebody who emits while the service is ended in many ways.
-struct Load {
+pub struct Load {
     tails: Vec<Process>,
     emitter: Process,
     events: u64,
@@ -16,7 +16,7 @@ struct Load {
 
 impl Load {
     /// Everybody is attached, and the emitter has begun.
-    fn begin(machine: &Machine, events: u64) -> Load {
+    pub fn begin(machine: &Machine, events: u64) -> Load {
         let count = events.to_string();
         let tail = |_| machine.start(&["tail", "-v", "--json", "--source", "load", "--count", &count]);
         let mut tails: Vec<_> = (0..WAITERS).map(tail).collect();
@@ -32,13 +32,13 @@ impl Load {
     }
 
     /// Returns once so many more have been emitted.
-    fn emitted(&mut self, count: u64) {
+    pub fn emitted(&mut self, count: u64) {
         (0..count).for_each(|_| drop(self.emitter.line()));
     }
 
     /// Everybody has seen everything, once and in order.
     #[track_caller]
-    fn end(mut self) {
+    pub fn end(mut self) {
         assert_eq!(self.emitter.code(), 0, "{}", self.emitter.errors());
         for tail in &mut self.tails {
             for n in 0..self.events {
@@ -72,8 +72,8 @@ fn a_service_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing
         for round in 1..=3 {
             load.emitted(20);
             machine.systemctl("kill --signal=KILL waitbus.service");
-            machine.until("waitbus.service", "NRestarts", &round.to_string());
-            machine.until("waitbus.service", "ActiveState", "active");
+            machine.until_restarted("waitbus.service", round);
+            machine.until_is("waitbus.service", "active");
         }
         load.end();
     });

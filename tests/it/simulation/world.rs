@@ -297,7 +297,10 @@ impl World {
 }
 
 fn hub(shelf: &Shelf, started: Instant) -> Hub {
-    Hub::new(Identity { pid: 1, activated: false, started, idle_exit: None }, shelf.reader.newest().unwrap())
+    Hub::new(
+        Identity { pid: 1, activated: false, log_path: String::new(), started, idle_exit: None },
+        shelf.reader.newest().unwrap(),
+    )
 }
 
 fn place((number, id): (usize, EventId)) -> Position {
