@@ -4,6 +4,8 @@
 //! event to [`Question::see`], call [`Question::tick`] when [`Question::deadline`] has come, and end when there is an
 //! ending. The clock is an argument, so that random histories can be run in a test without waiting.
 
+pub mod commit;
+
 use std::time::Instant;
 
 use serde_json::Value;

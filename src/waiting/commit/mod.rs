@@ -1,0 +1,294 @@
+//! The verdict on a commit: all its runs, jobs, checks and statuses together.
+//!
+//! A commit is well when everything that was seen for it has ended well and nothing has changed for the settle time;
+//! it is not as soon as one unit ([`units`] says what that is) has failed, or, when all are waited for, once all have
+//! ended. The log is asked first: [`Past`] takes what it holds and is judged as a whole, because a failure that a re-run
+//! has taken back is none; then the [`Commit`] goes on with what comes.
+//!
+//! Two early ends are left out when all are waited for: a failure, and a newer push to the branch ([`branches`]) while
+//! something is still open, which then may never end, or was cancelled. A cancellation that no push explains is believed
+//! after the settle time, because the push may be told later.
+
+mod branches;
+mod report;
+#[cfg(test)]
+mod tests;
+mod told;
+mod units;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
+
+use branches::Branches;
+use told::{Repository, Told, text};
+use units::{Unit, Units};
+
+use super::{Ending, Question, Step};
+use crate::model::event::{Event, Record};
+use crate::model::frame::Subscribe;
+use crate::model::limits::SETTLE;
+use crate::model::sha::Sha;
+use crate::model::verdict::Verdict;
+
+/// The word for a commit that a newer push has replaced before it had a verdict.
+pub const SUPERSEDED: &str = "superseded";
+/// The word for two commits that begin alike, of which the second came while it was waited for.
+pub const AMBIGUOUS: &str = "ambiguous";
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The commit.
+    pub sha: Sha,
+    /// Only what happened in these repositories, `owner/repo`; none given means any.
+    pub repos: Vec<String>,
+    /// How long nothing may change before all is taken to be said.
+    pub settle: Duration,
+    /// Whether the first failure is the answer.
+    pub fail_fast: bool,
+}
+
+impl Asked {
+    /// A commit in any repository, with the usual settle time, failing fast.
+    #[must_use]
+    pub fn of(sha: Sha) -> Asked {
+        Asked { sha, repos: Vec::new(), settle: SETTLE, fail_fast: true }
+    }
+}
+
+/// Several commits begin like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sha} could be {}: give more digits", commits.join(" or "))]
+pub struct Ambiguous {
+    /// What was given.
+    pub sha: Sha,
+    /// The commits, in full.
+    pub commits: Vec<String>,
+}
+
+/// What the log holds of a commit, before it is judged.
+#[derive(Debug)]
+pub struct Past(Seen);
+
+impl Past {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(asked: Asked) -> Past {
+        let scope = asked.repos.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Past(Seen {
+            asked,
+            scope,
+            commits: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            units: Units::default(),
+            branches: Branches::default(),
+            changed: None,
+        })
+    }
+
+    /// The next event of the log, in commit order.
+    pub fn recall(&mut self, record: &Record) {
+        self.0.hear(&record.event, record.event.received_at);
+    }
+
+    /// The question as it stands once everything in the log is known, and its answer, if that is one: an old commit is
+    /// answered at once, because the settle time counts from when its newest event was received.
+    pub fn end(self, now: Instant, wall: SystemTime) -> Result<(Commit, Option<Ending>), Ambiguous> {
+        let mut seen = self.0;
+        if seen.commits.len() > 1 {
+            return Err(Ambiguous { sha: seen.asked.sha, commits: seen.commits.into_iter().collect() });
+        }
+        let wall = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let wall = i64::try_from(wall).unwrap_or(i64::MAX);
+        // Dates in the future are those of a clock that has been set back since.
+        seen.changed = seen.changed.map(|date| date.min(wall));
+        seen.units.not_after(wall);
+        let mut commit = Commit { seen, clock: Clock { now, wall } };
+        let ending = commit.tick(now);
+        Ok((commit, ending))
+    }
+}
+
+/// The verdict on a commit, waited for.
+#[derive(Debug)]
+pub struct Commit {
+    seen: Seen,
+    clock: Clock,
+}
+
+/// What has been asked, and what has been heard of it.
+#[derive(Debug)]
+struct Seen {
+    asked: Asked,
+    /// The repositories asked for, for comparing.
+    scope: Vec<String>,
+    /// In full, those that it could be.
+    commits: BTreeSet<String>,
+    /// Repositories outside the scope in which it was seen.
+    elsewhere: BTreeSet<String>,
+    units: Units,
+    branches: Branches,
+    /// When something last changed.
+    changed: Option<i64>,
+}
+
+/// One moment on both clocks: what the log has is dated in nanoseconds since the epoch, what comes has no date that
+/// could be relied on.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    now: Instant,
+    wall: i64,
+}
+
+impl Clock {
+    /// A moment as the log would date it.
+    fn date(self, now: Instant) -> i64 {
+        let passed = now.saturating_duration_since(self.now).as_nanos();
+        self.wall.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+
+    /// The moment of a date, which is now for one that is past.
+    fn moment(self, date: i64) -> Option<Instant> {
+        self.now.checked_add(Duration::from_nanos(u64::try_from(date.saturating_sub(self.wall)).unwrap_or(0)))
+    }
+}
+
+/// Where the question stands.
+enum Standing {
+    /// It is answered.
+    Answered(Verdict),
+    /// It is not, and will be at this date if nothing comes.
+    Open(Option<i64>),
+}
+
+impl Question for Commit {
+    fn subscription(&self) -> Subscribe {
+        let asked = &self.seen.asked;
+        let sha = &asked.sha;
+        let names = |field| if sha.is_whole() { format!("{field}=\"{sha}\"") } else { format!("{field}*={sha}*") };
+        let from = format!("source={}", told::SOURCE);
+        let both = |condition| vec![from.clone(), condition];
+        Subscribe {
+            filters: if asked.repos.is_empty() { vec!["*".to_owned()] } else { asked.repos.clone() },
+            alternatives: vec![
+                both(names("head_sha")),
+                both(names("before")),
+                // Whether one of these replaces the commit depends on the branches, which are learnt on the way.
+                both("event_type=push".to_owned()),
+            ],
+            heartbeat: false,
+            ..Subscribe::default()
+        }
+    }
+
+    fn see(&mut self, record: &Record, now: Instant) -> Step {
+        self.seen.hear(&record.event, self.clock.date(now));
+        self.tick(now).map_or(Step::Aside, Step::Ends)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.seen.standing(i64::MIN) {
+            Standing::Answered(_) => Some(self.clock.now),
+            Standing::Open(due) => self.clock.moment(due?),
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Ending> {
+        match self.seen.standing(self.clock.date(now)) {
+            Standing::Answered(verdict) => Some(self.seen.ending(verdict)),
+            Standing::Open(_) => None,
+        }
+    }
+
+    fn outstanding(&self) -> Vec<String> {
+        self.seen.outstanding()
+    }
+}
+
+impl Commit {
+    /// Repositories other than those that were asked for in which the log has the commit, for a warning.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<String> {
+        self.seen.elsewhere.iter().cloned().collect()
+    }
+}
+
+impl Seen {
+    fn hear(&mut self, event: &Event, date: i64) {
+        if event.source != told::SOURCE {
+            return;
+        }
+        let named = |name| text(&event.fields, name).filter(|commit| self.asked.sha.names(commit));
+        let (head, before) = (named("head_sha"), named("before"));
+        let repository = Repository::of(event);
+        if !self.scope.is_empty() && !self.scope.iter().any(|name| name == repository.folded()) {
+            if head.is_some() {
+                self.elsewhere.insert(repository.name().to_owned());
+            }
+            return;
+        }
+        self.commits.extend(head.or(before).map(str::to_owned));
+        let mut news = self.branches.hear(event, &self.asked.sha);
+        if head.is_some()
+            && let Some(told) = Told::by(event)
+        {
+            news |= self.units.hear(repository, &told, date);
+        }
+        if news {
+            self.changed = Some(date);
+        }
+    }
+
+    /// What is known at this date.
+    fn standing(&self, date: i64) -> Standing {
+        if self.commits.len() > 1 {
+            return Standing::Answered(Verdict::Neither(AMBIGUOUS.to_owned()));
+        }
+        let units: Vec<_> = self.units.judged().map(|(_, _, unit)| (unit, unit.verdict())).collect();
+        let superseded = self.branches.superseded_by().is_some();
+        let all: Option<Vec<_>> = units.iter().map(|(_, verdict)| verdict.as_ref()).collect();
+        let early = if self.asked.fail_fast { early(&units, all.is_none(), superseded) } else { None };
+        let due = |since: i64| self.settled(since);
+        let (verdict, at) = match (early, all) {
+            (Some((verdict, None)), _) => return Standing::Answered(verdict),
+            (Some((verdict, Some(since))), _) => (verdict, due(since)),
+            (None, None) => return Standing::Open(None),
+            (None, Some(all)) => match (units::together(all), self.changed) {
+                (Some(Verdict::Failure(word)), Some(since)) if superseded && word == "cancelled" => {
+                    (Verdict::Neither(SUPERSEDED.to_owned()), due(since))
+                }
+                (Some(verdict), Some(since)) => (verdict, due(since)),
+                (None, Some(since)) if superseded => (Verdict::Neither(SUPERSEDED.to_owned()), due(since)),
+                _ => return Standing::Open(None),
+            },
+        };
+        if date >= at { Standing::Answered(verdict) } else { Standing::Open(Some(at)) }
+    }
+
+    /// When what happened then has settled.
+    fn settled(&self, since: i64) -> i64 {
+        since.saturating_add(i64::try_from(self.asked.settle.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The answer before all have ended: at once, or once nothing has contradicted it for the settle time.
+fn early(
+    units: &[(&Unit, Option<Verdict>)],
+    open: bool,
+    superseded: bool,
+) -> Option<(Verdict, Option<i64>)> {
+    let failures =
+        units.iter().filter_map(|(_, verdict)| verdict.as_ref().filter(|verdict| units::is_failure(verdict)));
+    if let Some(failure) = units::together(failures) {
+        return Some((failure, None));
+    }
+    let cancelled = units.iter().filter(|(_, verdict)| matches!(verdict, Some(Verdict::Failure(_))));
+    let first = cancelled.map(|(unit, verdict)| (unit.changed, verdict)).min_by_key(|(changed, _)| *changed);
+    match first {
+        _ if superseded && (open || units.is_empty() || first.is_some()) => {
+            Some((Verdict::Neither(SUPERSEDED.to_owned()), None))
+        }
+        Some((changed, verdict)) => verdict.clone().map(|verdict| (verdict, Some(changed))),
+        None => None,
+    }
+}
