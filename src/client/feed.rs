@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::connection::{Connection, DialError, Received};
-use super::log_alone::LogAlone;
+use super::log_alone::{LogAlone, newest_wanted};
 use super::{BusError, Item, start};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
+use crate::model::filter::Filter;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
@@ -44,6 +45,18 @@ pub struct Feed {
     cursor: EventId,
     notes: Vec<String>,
     source: Source,
+    backlog: Backlog,
+}
+
+/// What is known of the events that were committed before this feed was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backlog {
+    /// They have been brought, or nobody asked for them.
+    None,
+    /// There may be some.
+    Unknown,
+    /// This is the last one.
+    Until(EventId),
 }
 
 #[derive(Debug)]
@@ -68,7 +81,8 @@ impl Feed {
             }
             Err(Failure::Bus(error)) => return Err(error),
         };
-        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source })
+        let backlog = if subscribe.since.is_some() { Backlog::Unknown } else { Backlog::None };
+        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog })
     }
 
     /// Where it comes from.
@@ -92,6 +106,29 @@ impl Feed {
         &self.notes
     }
 
+    /// Whether the log has an event for this feed that it has not brought. This reads the log.
+    pub async fn is_behind(&mut self) -> Result<bool, BusError> {
+        if !matches!(self.backlog, Backlog::Until(last) if last != self.cursor) {
+            let filter = compile(&self.subscribe)?;
+            let last = newest_wanted(&self.directories, filter, self.cursor).await?;
+            self.backlog = last.map_or(Backlog::None, Backlog::Until);
+        }
+        Ok(self.backlog != Backlog::None)
+    }
+
+    /// The same for what was committed before this feed was attached. Once that has been brought, this costs nothing.
+    pub async fn is_replaying(&mut self) -> Result<bool, BusError> {
+        match self.backlog {
+            Backlog::None => Ok(false),
+            Backlog::Until(last) if last == self.cursor => {
+                self.backlog = Backlog::None;
+                Ok(false)
+            }
+            Backlog::Until(_) => Ok(true),
+            Backlog::Unknown => self.is_behind().await,
+        }
+    }
+
     /// The next item. Waits as long as it takes, and comes back from every end of the hub that is not final. May be
     /// cancelled at any time without losing anything.
     pub async fn next(&mut self) -> Result<Item, BusError> {
@@ -99,20 +136,22 @@ impl Feed {
             let received = match &mut self.source {
                 Source::Log(log) => {
                     let item = log.next().await?;
-                    self.cursor = item.cursor();
+                    self.reached(&item);
                     return Ok(item);
                 }
                 Source::Hub(connection) => connection.next().await,
             };
             match received {
                 Ok(Received::Event { id, body, whole }) => {
-                    self.cursor = id;
                     let body = if whole { body } else { self.whole_event(id).unwrap_or(body) };
-                    return Ok(Item::Event { id, body });
+                    let item = Item::Event { id, body };
+                    self.reached(&item);
+                    return Ok(item);
                 }
                 Ok(Received::Gap(gap)) => {
-                    self.cursor = gap.resumed_at;
-                    return Ok(Item::Gap(gap));
+                    let item = Item::Gap(gap);
+                    self.reached(&item);
+                    return Ok(item);
                 }
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
                 Ok(Received::Status(_)) => {}
@@ -124,12 +163,21 @@ impl Feed {
         }
     }
 
+    fn reached(&mut self, item: &Item) {
+        self.cursor = item.cursor();
+        // What was known to be there may be among what is not there any more.
+        if matches!((item, self.backlog), (Item::Gap(_), Backlog::Until(last)) if last != self.cursor) {
+            self.backlog = Backlog::Unknown;
+        }
+    }
+
     /// Subscribes again, after what has been seen.
     async fn resume(&mut self) -> Result<(), BusError> {
         let subscribe = Subscribe { since: Some(self.cursor), ..self.subscribe.clone() };
         match dial(&self.directories, &self.path, &subscribe, self.options.grace).await {
             Ok((connection, _, _)) => {
                 self.source = Source::Hub(connection);
+                self.backlog = Backlog::Unknown;
                 Ok(())
             }
             Err(Failure::Denied(socket)) => Err(BusError::Unreachable {
@@ -150,10 +198,13 @@ impl Feed {
 }
 
 fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone, BusError> {
-    let filter = subscribe
+    LogAlone::open(directories, compile(subscribe)?, subscribe.since)
+}
+
+fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
+    subscribe
         .filter()
-        .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })?;
-    LogAlone::open(directories, filter, subscribe.since)
+        .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })
 }
 
 enum Failure {

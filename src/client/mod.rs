@@ -1,5 +1,5 @@
-//! How everybody else reaches the bus: [`Feed`] to hear events, [`Publisher`] to tell them, [`status`] to ask the hub
-//! about itself.
+//! How everybody else reaches the bus: [`Feed`] to hear events, [`Waiter`] to have a question answered by them,
+//! [`Publisher`] to tell them, [`status`] to ask the hub about itself.
 //!
 //! A feed is the hub's broadcast where sockets may be used, and the log alone where they may not; whoever reads it
 //! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
@@ -10,6 +10,7 @@ mod log_alone;
 mod publish;
 mod start;
 pub mod status;
+mod waiter;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use feed::{Feed, Mode, Options};
 pub use publish::Publisher;
+pub use waiter::{News, Waiter};
 
 use crate::config::directories::BadDirectory;
 use crate::model::frame::{Gap, RejectReason};
