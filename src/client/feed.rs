@@ -99,7 +99,7 @@ impl Feed {
             let received = match &mut self.source {
                 Source::Log(log) => {
                     let item = log.next().await?;
-                    self.cursor = item.cursor();
+                    self.cursor = item.cursor().unwrap_or(self.cursor);
                     return Ok(item);
                 }
                 Source::Hub(connection) => connection.next().await,
@@ -114,6 +114,7 @@ impl Feed {
                     self.cursor = gap.resumed_at;
                     return Ok(Item::Gap(gap));
                 }
+                Ok(Received::Source(status)) => return Ok(Item::Source(status)),
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
                 Ok(Received::Status(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -132,12 +133,7 @@ impl Feed {
                 self.source = Source::Hub(connection);
                 Ok(())
             }
-            Err(Failure::Denied(socket)) => Err(BusError::Unreachable {
-                path: self.path.clone(),
-                seconds: self.options.grace.as_secs_f64(),
-                problem: socket.to_string(),
-            }),
-            Err(Failure::Bus(error)) => Err(error),
+            Err(failure) => Err(failure.into_error(&self.path, self.options.grace)),
         }
     }
 
@@ -156,16 +152,30 @@ fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone
     LogAlone::open(directories, filter, subscribe.since)
 }
 
-enum Failure {
+pub(super) enum Failure {
     /// Sockets are forbidden.
     Denied(io::Error),
     /// It is over.
     Bus(BusError),
 }
 
+impl Failure {
+    /// For whoever cannot do without the hub.
+    pub(super) fn into_error(self, path: &Path, patience: Duration) -> BusError {
+        match self {
+            Failure::Bus(error) => error,
+            Failure::Denied(socket) => BusError::Unreachable {
+                path: path.to_owned(),
+                seconds: patience.as_secs_f64(),
+                problem: socket.to_string(),
+            },
+        }
+    }
+}
+
 /// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out. Whatever is waited for
 /// on the way, also for a hub that accepts and then says nothing, is waited for no longer than that.
-async fn dial(
+pub(super) async fn dial(
     directories: &Directories,
     path: &Path,
     subscribe: &Subscribe,

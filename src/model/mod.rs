@@ -12,5 +12,6 @@ pub mod id;
 pub mod limits;
 pub mod predicate;
 pub mod row;
+pub mod source;
 pub mod text;
 pub mod verdict;
