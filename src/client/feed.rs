@@ -108,9 +108,8 @@ impl Feed {
 
     /// Whether the log has an event for this feed that it has not brought. This reads the log.
     pub async fn is_behind(&mut self) -> Result<bool, BusError> {
-        if !matches!(self.backlog, Backlog::Until(last) if last != self.cursor) {
-            let filter = compile(&self.subscribe)?;
-            let last = newest_wanted(&self.directories, filter, self.cursor).await?;
+        if !matches!(self.backlog, Backlog::Until(_)) {
+            let last = newest_wanted(&self.directories, compile(&self.subscribe)?, self.cursor).await?;
             self.backlog = last.map_or(Backlog::None, Backlog::Until);
         }
         Ok(self.backlog != Backlog::None)
@@ -120,12 +119,7 @@ impl Feed {
     pub async fn is_replaying(&mut self) -> Result<bool, BusError> {
         match self.backlog {
             Backlog::None => Ok(false),
-            Backlog::Until(last) if last == self.cursor => {
-                self.backlog = Backlog::None;
-                Ok(false)
-            }
-            Backlog::Until(_) => Ok(true),
-            Backlog::Unknown => self.is_behind().await,
+            Backlog::Unknown | Backlog::Until(_) => self.is_behind().await,
         }
     }
 
@@ -153,6 +147,7 @@ impl Feed {
                     self.reached(&item);
                     return Ok(item);
                 }
+                Ok(Received::Source(status)) => return Ok(Item::Source(status)),
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
                 Ok(Received::Status(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -164,11 +159,14 @@ impl Feed {
     }
 
     fn reached(&mut self, item: &Item) {
-        self.cursor = item.cursor();
-        // What was known to be there may be among what is not there any more.
-        if matches!((item, self.backlog), (Item::Gap(_), Backlog::Until(last)) if last != self.cursor) {
-            self.backlog = Backlog::Unknown;
-        }
+        let Some(cursor) = item.cursor() else { return };
+        self.cursor = cursor;
+        self.backlog = match (self.backlog, item) {
+            (Backlog::Until(last), _) if last == cursor => Backlog::None,
+            // What was known to be there may be among what is not there any more.
+            (Backlog::Until(_), Item::Gap(_)) => Backlog::Unknown,
+            (backlog, _) => backlog,
+        };
     }
 
     /// Subscribes again, after what has been seen.
@@ -180,12 +178,7 @@ impl Feed {
                 self.backlog = Backlog::Unknown;
                 Ok(())
             }
-            Err(Failure::Denied(socket)) => Err(BusError::Unreachable {
-                path: self.path.clone(),
-                seconds: self.options.grace.as_secs_f64(),
-                problem: socket.to_string(),
-            }),
-            Err(Failure::Bus(error)) => Err(error),
+            Err(failure) => Err(failure.into_error(&self.path, self.options.grace)),
         }
     }
 
@@ -207,16 +200,30 @@ fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
         .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })
 }
 
-enum Failure {
+pub(super) enum Failure {
     /// Sockets are forbidden.
     Denied(io::Error),
     /// It is over.
     Bus(BusError),
 }
 
+impl Failure {
+    /// For whoever cannot do without the hub.
+    pub(super) fn into_error(self, path: &Path, patience: Duration) -> BusError {
+        match self {
+            Failure::Bus(error) => error,
+            Failure::Denied(socket) => BusError::Unreachable {
+                path: path.to_owned(),
+                seconds: patience.as_secs_f64(),
+                problem: socket.to_string(),
+            },
+        }
+    }
+}
+
 /// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out. Whatever is waited for
 /// on the way, also for a hub that accepts and then says nothing, is waited for no longer than that.
-async fn dial(
+pub(super) async fn dial(
     directories: &Directories,
     path: &Path,
     subscribe: &Subscribe,

@@ -121,7 +121,7 @@ pub(super) async fn newest_wanted(
                 Item::Gap(gap) if gap.reason == GapReason::UnreadableRow && gap.resumed_at != gap.since => {
                     newest = Some(gap.resumed_at);
                 }
-                Item::Gap(_) => {}
+                Item::Gap(_) | Item::Source(_) => {}
             }
         }
         if end {

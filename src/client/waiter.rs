@@ -1,6 +1,7 @@
 //! A question put to a feed, to its answer. Whoever waits, a command or a tool of an agent, does it through this; what
 //! to show, how long to wait and what a gap means stay with them.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use crate::model::event::Record;
 use crate::model::event_frame::event_of;
 use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::{EventId, Seq};
+use crate::model::source::{SourceState, SourceStatus};
 use crate::store::{LogPaths, Reader};
 use crate::waiting::{Ending, Question, Shown, Step};
 
@@ -21,6 +23,9 @@ pub enum News {
     Counts(Shown),
     /// Something is missing, so the answer may be wrong. Asking on means to put up with it.
     Gap(Gap),
+    /// A source has died, and without it there is no answer to be had, or none to be believed. Asking on means to wait
+    /// for it to come back.
+    Dead(SourceStatus),
     /// The answer. There is nothing after it.
     Ends(Ending),
 }
@@ -30,6 +35,7 @@ pub struct Waiter {
     directories: Directories,
     feed: Feed,
     question: Box<dyn Question>,
+    dead: BTreeSet<String>,
 }
 
 impl Waiter {
@@ -44,7 +50,7 @@ impl Waiter {
         let subscribe = Subscribe { since, heartbeat: false, ..question.subscription() };
         let feed = Feed::open(directories, subscribe, options).await?;
         question.begin(Instant::now());
-        Ok(Waiter { directories: directories.clone(), feed, question })
+        Ok(Waiter { directories: directories.clone(), feed, question, dead: BTreeSet::new() })
     }
 
     /// Where the events come from.
@@ -65,16 +71,18 @@ impl Waiter {
             if let Some(ending) = self.question.standing()
                 && !self.feed.is_replaying().await?
             {
-                return Ok(News::Ends(ending));
+                return Ok(self.ends(ending));
             }
             let Some(item) = self.item_in_time().await? else {
                 match self.question.tick(Instant::now()) {
-                    Some(ending) => return Ok(News::Ends(ending)),
+                    Some(ending) => return Ok(self.ends(ending)),
                     None => continue,
                 }
             };
             let record = match item {
                 Item::Gap(gap) => return Ok(News::Gap(gap)),
+                Item::Source(status) if self.is_lost_with(&status) => return Ok(News::Dead(status)),
+                Item::Source(_) => continue,
                 Item::Event { id, body } => self.record(id, &body)?,
             };
             let Some(record) = record else {
@@ -85,8 +93,26 @@ impl Waiter {
             match self.question.see(&record, Instant::now()) {
                 Step::Aside => {}
                 Step::Counts(shown) => return Ok(News::Counts(shown)),
-                Step::Ends(ending) => return Ok(News::Ends(ending)),
+                Step::Ends(ending) => return Ok(self.ends(ending)),
             }
+        }
+    }
+
+    /// The answer, with the place from which another question would go on where it does not say one.
+    fn ends(&self, mut ending: Ending) -> News {
+        for shown in &mut ending.shown {
+            shown.json.entry("cursor").or_insert_with(|| self.feed.cursor().to_string().into());
+        }
+        News::Ends(ending)
+    }
+
+    fn is_lost_with(&mut self, status: &SourceStatus) -> bool {
+        if status.state == SourceState::Dead {
+            self.dead.insert(status.source.clone());
+            self.question.is_lost_without(&self.dead)
+        } else {
+            self.dead.remove(&status.source);
+            false
         }
     }
 

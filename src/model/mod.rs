@@ -13,5 +13,6 @@ pub mod id;
 pub mod limits;
 pub mod predicate;
 pub mod row;
+pub mod source;
 pub mod text;
 pub mod verdict;

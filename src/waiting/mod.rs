@@ -5,6 +5,7 @@
 //! [`Question::deadline`] has come, and end when there is an ending. The clock is an argument, so that random histories
 //! can be run in a test without waiting.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -46,6 +47,11 @@ pub trait Question {
     /// later deadline or none.
     fn tick(&mut self, _now: Instant) -> Option<Ending> {
         None
+    }
+
+    /// Whether there is no answer to be had, or none to be believed, while these sources are dead.
+    fn is_lost_without(&self, _dead: &BTreeSet<String>) -> bool {
+        false
     }
 
     /// What is still missing, each part as it was typed, for the message of a wait that ends without an answer.
