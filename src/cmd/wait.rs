@@ -165,6 +165,7 @@ async fn matched(arguments: &Arguments, directories: &Directories) -> Result<Exi
     while missing > 0 {
         match feed.next().await? {
             Item::Gap(gap) => arguments.patience.gap(&gap)?,
+            Item::Source(_) => {}
             Item::Event { id, body } => {
                 missing -= 1;
                 // If nobody reads what matched, somebody may still read that it did.

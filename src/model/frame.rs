@@ -11,6 +11,7 @@ use super::filter::{Filter, RepoFilter};
 use super::id::EventId;
 use super::limits;
 use super::predicate::{Condition, Conjunction};
+use super::source::{Announcement, SourceStatus};
 
 /// The version of the wire that this crate speaks.
 pub const PROTO: u64 = 1;
@@ -32,6 +33,8 @@ pub struct Subscribe {
     pub heartbeat: bool,
     /// Whether the hub tells about itself once, after the acknowledgement.
     pub status: bool,
+    /// This connection is a source.
+    pub announce: Option<Announcement>,
 }
 
 impl Default for Subscribe {
@@ -43,6 +46,7 @@ impl Default for Subscribe {
             since: None,
             heartbeat: true,
             status: false,
+            announce: None,
         }
     }
 }
@@ -62,6 +66,9 @@ impl Serialize for Subscribe {
         map.serialize_entry("heartbeat", &self.heartbeat)?;
         if self.status {
             map.serialize_entry("status", &true)?;
+        }
+        if let Some(announcement) = &self.announce {
+            map.serialize_entry("announce", announcement)?;
         }
         map.end()
     }
@@ -141,6 +148,7 @@ impl Subscribe {
             since: since(frame.get("since"))?,
             heartbeat: flag(&frame, "heartbeat", true)?,
             status: flag(&frame, "status", false)?,
+            announce: announcement(frame.get("announce"))?,
         };
         Ok(subscribe)
     }
@@ -213,12 +221,27 @@ fn since(value: Option<&Value>) -> Result<Option<EventId>, Rejection> {
     }
 }
 
+fn announcement(value: Option<&Value>) -> Result<Option<Announcement>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => Announcement::parse(value).map(Some).map_err(|must| Rejection::field("announce", &must)),
+    }
+}
+
 fn flag(frame: &Map<String, Value>, name: &str, default: bool) -> Result<bool, Rejection> {
     match frame.get(name) {
         None | Some(Value::Null) => Ok(default),
         Some(Value::Bool(flag)) => Ok(*flag),
         Some(_) => Err(Rejection::field(name, "true or false")),
     }
+}
+
+/// What a client may say after it has subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Said {
+    /// A source leaves, and not because it failed.
+    Bye,
 }
 
 // ---- hub to client --------------------------------------------------------------------------------------------
@@ -273,6 +296,9 @@ pub struct HubStatus {
     pub delivered: u64,
     /// Rows that could not be decoded since it started.
     pub unreadable_rows: u64,
+    /// The sources that it knows.
+    #[serde(default)]
+    pub sources: Vec<SourceStatus>,
 }
 
 /// Every frame of the hub that carries no event.
@@ -316,6 +342,8 @@ pub enum Control {
     Gap(Gap),
     /// The hub about itself.
     HubStatus(HubStatus),
+    /// A source has come, gone or died.
+    SourceStatus(SourceStatus),
     /// The hub stops; end of file follows.
     Shutdown {
         /// `stopping`, `handover`, `idle` or `error`.
@@ -390,6 +418,7 @@ mod tests {
             (json!({"match": vec![Vec::<String>::new(); 65]}), "at most 64"),
             (json!({"where": "true"}), "`where`"),
             (json!({"heartbeat": 1}), "`heartbeat`"),
+            (json!({"announce": "docker"}), "`announce`"),
         ] {
             let rejection = parse(&frame).unwrap_err();
             assert_eq!(rejection.reason, RejectReason::BadField, "{frame}");
@@ -412,6 +441,7 @@ mod tests {
             since: Some(EventId::ZERO),
             heartbeat: false,
             status: true,
+            announce: Some(Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}})).unwrap()),
         };
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));
         assert_eq!(parse(&json!({"match": "a=1"})).unwrap().alternatives, [["a=1"]]);

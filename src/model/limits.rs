@@ -22,6 +22,11 @@ pub const MAX_PATH_SEGMENTS: usize = 16;
 pub const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sources that the hub knows at a time: what one machine runs, many times over. With their details they fit one frame,
+/// which is how `hub_status` tells them.
+pub const MAX_SOURCES: usize = 64;
+/// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
+pub const MAX_DETAIL_BYTES: usize = 768;
 /// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
 pub const HEARTBEAT: Duration = Duration::from_mins(1);
 

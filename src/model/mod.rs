@@ -3,6 +3,7 @@
 //! Nothing here touches a file, a socket, the clock or the environment, so every rule below can be tested as a
 //! plain function.
 
+pub mod clause;
 pub mod codec;
 pub mod event;
 pub mod event_frame;
@@ -13,5 +14,6 @@ pub mod limits;
 pub mod predicate;
 pub mod row;
 pub mod sha;
+pub mod source;
 pub mod text;
 pub mod verdict;

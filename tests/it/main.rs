@@ -28,6 +28,7 @@ mod other_user;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
+mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
 mod tidy;

@@ -534,7 +534,7 @@ fn the_hub_tells_about_itself_when_it_is_asked() {
     assert!(status["uptime_sec"].take().is_u64());
     let golden = json!({"kind": "hub_status", "version": env!("CARGO_PKG_VERSION"), "pid": hub.child.id(),
                         "activated": false, "uptime_sec": null, "subscribers": 1, "lagging": 0, "max_lag": 0,
-                        "delivered": 0, "unreadable_rows": 0});
+                        "delivered": 0, "unreadable_rows": 0, "sources": []});
     assert_eq!(status, golden);
 }
 

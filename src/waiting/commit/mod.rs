@@ -183,12 +183,19 @@ impl Question for Commit {
 
     fn see(&mut self, record: &Record, now: Instant) -> Step {
         self.seen.hear(&record.event, self.clock.date(now));
-        self.tick(now).map_or(Step::Aside, Step::Ends)
+        Step::Aside
+    }
+
+    fn standing(&self) -> Option<Ending> {
+        match self.seen.standing(i64::MIN) {
+            Standing::Answered(verdict) => Some(self.seen.ending(verdict)),
+            Standing::Open(_) => None,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.seen.standing(i64::MIN) {
-            Standing::Answered(_) => Some(self.clock.now),
+            Standing::Answered(_) => None,
             Standing::Open(due) => self.clock.moment(due?),
         }
     }
@@ -272,11 +279,7 @@ impl Seen {
 }
 
 /// The answer before all have ended: at once, or once nothing has contradicted it for the settle time.
-fn early(
-    units: &[(&Unit, Option<Verdict>)],
-    open: bool,
-    superseded: bool,
-) -> Option<(Verdict, Option<i64>)> {
+fn early(units: &[(&Unit, Option<Verdict>)], open: bool, superseded: bool) -> Option<(Verdict, Option<i64>)> {
     let failures =
         units.iter().filter_map(|(_, verdict)| verdict.as_ref().filter(|verdict| units::is_failure(verdict)));
     if let Some(failure) = units::together(failures) {

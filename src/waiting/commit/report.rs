@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::told::{Key, Repository};
 use super::units::Unit;
@@ -71,21 +71,21 @@ impl Seen {
         named.collect()
     }
 
-    fn json(&self, verdict: &Verdict) -> Value {
+    fn json(&self, verdict: &Verdict) -> Map<String, Value> {
         let repositories = self.repositories();
         let repo = match (repositories.len(), repositories.first(), self.asked.repos.as_slice()) {
             (1, Some(repository), _) => json!(repository.name()),
             (0, _, [asked]) => json!(asked),
             _ => Value::Null,
         };
-        let mut report = json!({
-            "sha": self.commit(),
-            "repo": repo,
-            "verdict": verdict.word(),
-            "runs": self.units.judged().map(|(repository, key, unit)| run(repository, key, unit)).collect::<Vec<_>>(),
-        });
+        let runs = self.units.judged().map(|(repository, key, unit)| run(repository, key, unit));
+        let mut report = Map::new();
+        report.insert("sha".into(), self.commit().into());
+        report.insert("repo".into(), repo);
+        report.insert("verdict".into(), verdict.word().into());
+        report.insert("runs".into(), runs.collect());
         if verdict.word() == SUPERSEDED {
-            report["superseded_by"] = json!(self.branches.superseded_by());
+            report.insert("superseded_by".into(), self.branches.superseded_by().into());
         }
         report
     }
