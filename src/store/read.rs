@@ -206,8 +206,13 @@ impl Reader {
     }
 
     /// One view of the log for a reader that may have no more than that: to begin it is what can fail there.
-    pub(super) fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
-        if !self.read_only || !self.connection.is_autocommit() {
+    fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+        if self.read_only { self.view() } else { Ok(None) }
+    }
+
+    /// One view of the log for several statements.
+    pub(super) fn view(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+        if !self.connection.is_autocommit() {
             return Ok(None);
         }
         let begun = schema::settled(|| {
