@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use branches::Branches;
 use told::{Repository, Told, text};
-use units::{Unit, Units};
+use units::Units;
 
 use super::{Ending, Question, Step};
 use crate::model::event::{Event, Record};
@@ -246,52 +246,53 @@ impl Seen {
         }
     }
 
-    /// What is known at this date.
+    /// Where it stands at this date.
     fn standing(&self, date: i64) -> Standing {
-        if self.commits.len() > 1 {
-            return Standing::Answered(Verdict::Neither(AMBIGUOUS.to_owned()));
-        }
-        let units: Vec<_> = self.units.judged().map(|(_, _, unit)| (unit, unit.verdict())).collect();
-        let superseded = self.branches.superseded_by().is_some();
-        let all: Option<Vec<_>> = units.iter().map(|(_, verdict)| verdict.as_ref()).collect();
-        let early = if self.asked.fail_fast { early(&units, all.is_none(), superseded) } else { None };
-        let due = |since: i64| self.settled(since);
-        let (verdict, at) = match (early, all) {
-            (Some((verdict, None)), _) => return Standing::Answered(verdict),
-            (Some((verdict, Some(since))), _) => (verdict, due(since)),
-            (None, None) => return Standing::Open(None),
-            (None, Some(all)) => match (units::together(all), self.changed) {
-                (Some(Verdict::Failure(word)), Some(since)) if superseded && word == "cancelled" => {
-                    (Verdict::Neither(SUPERSEDED.to_owned()), due(since))
-                }
-                (Some(verdict), Some(since)) => (verdict, due(since)),
-                (None, Some(since)) if superseded => (Verdict::Neither(SUPERSEDED.to_owned()), due(since)),
-                _ => return Standing::Open(None),
-            },
+        let (verdict, since) = match self.answer() {
+            None => return Standing::Open(None),
+            Some((verdict, None)) => return Standing::Answered(verdict),
+            Some((verdict, Some(since))) => (verdict, since),
         };
-        if date >= at { Standing::Answered(verdict) } else { Standing::Open(Some(at)) }
+        let settled = since.saturating_add(i64::try_from(self.asked.settle.as_nanos()).unwrap_or(i64::MAX));
+        if date >= settled { Standing::Answered(verdict) } else { Standing::Open(Some(settled)) }
     }
 
-    /// When what happened then has settled.
-    fn settled(&self, since: i64) -> i64 {
-        since.saturating_add(i64::try_from(self.asked.settle.as_nanos()).unwrap_or(i64::MAX))
-    }
-}
-
-/// The answer before all have ended: at once, or once nothing has contradicted it for the settle time.
-fn early(units: &[(&Unit, Option<Verdict>)], open: bool, superseded: bool) -> Option<(Verdict, Option<i64>)> {
-    let failures =
-        units.iter().filter_map(|(_, verdict)| verdict.as_ref().filter(|verdict| units::is_failure(verdict)));
-    if let Some(failure) = units::together(failures) {
-        return Some((failure, None));
-    }
-    let cancelled = units.iter().filter(|(_, verdict)| matches!(verdict, Some(Verdict::Failure(_))));
-    let first = cancelled.map(|(unit, verdict)| (unit.changed, verdict)).min_by_key(|(changed, _)| *changed);
-    match first {
-        _ if superseded && (open || units.is_empty() || first.is_some()) => {
-            Some((Verdict::Neither(SUPERSEDED.to_owned()), None))
+    /// The answer, if nothing else comes, and since when nothing has; `None` for one that need not settle.
+    fn answer(&self) -> Option<(Verdict, Option<i64>)> {
+        if self.commits.len() > 1 {
+            return Some((Verdict::Neither(AMBIGUOUS.to_owned()), None));
         }
-        Some((changed, verdict)) => verdict.clone().map(|verdict| (verdict, Some(changed))),
-        None => None,
+        let superseded = self.branches.superseded_by().map(|_| Verdict::Neither(SUPERSEDED.to_owned()));
+        if self.asked.fail_fast
+            && let Some(early) = self.early(superseded.as_ref())
+        {
+            return Some(early);
+        }
+        let verdicts: Option<Vec<_>> = self.units.judged().map(|(_, _, unit)| unit.verdict()).collect();
+        let verdict = match units::together(&verdicts?) {
+            Some(verdict) if !units::is_cancelled(&verdict) => verdict,
+            cancelled => superseded.or(cancelled)?,
+        };
+        Some((verdict, self.changed))
+    }
+
+    /// The same before all have ended.
+    fn early(&self, superseded: Option<&Verdict>) -> Option<(Verdict, Option<i64>)> {
+        let failures: Vec<_> = self.units.judged().filter_map(|(_, _, unit)| unit.failure()).collect();
+        if let Some(failure) = units::together(&failures) {
+            return Some((failure, None));
+        }
+        let ended = self.units.judged().map(|(_, _, unit)| (unit.verdict(), unit.changed));
+        let (cancelled, others): (Vec<_>, Vec<_>) =
+            ended.partition(|(verdict, _)| verdict.as_ref().is_some_and(units::is_cancelled));
+        let is_over = cancelled.is_empty() && !others.is_empty() && others.iter().all(|(verdict, _)| verdict.is_some());
+        match superseded {
+            Some(_) if is_over => None,
+            Some(superseded) => Some((superseded.clone(), None)),
+            None => {
+                let (verdict, since) = cancelled.into_iter().min_by_key(|(_, changed)| *changed)?;
+                Some((verdict?, Some(since)))
+            }
+        }
     }
 }

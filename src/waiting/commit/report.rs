@@ -61,7 +61,10 @@ impl Seen {
 
     /// Those that have the verdict, with the jobs that have it.
     fn culprits(&self, verdict: &Verdict) -> Vec<String> {
-        let concerned = self.units.judged().filter(|(_, _, unit)| unit.verdict().as_ref() == Some(verdict));
+        let concerned = self
+            .units
+            .judged()
+            .filter(|(_, _, unit)| unit.verdict().or_else(|| unit.failure()).as_ref() == Some(verdict));
         let named = concerned.flat_map(|(_, key, unit)| {
             let jobs =
                 unit.jobs().filter(|(_, job)| job.state.verdict() == Some(verdict) && *verdict != Verdict::Success);

@@ -10,6 +10,7 @@
 //! Of each the highest attempt counts, whatever the order in which events come; what is told of an older one changes
 //! nothing.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::told::{Key, Repository, State, Told};
@@ -166,12 +167,14 @@ impl Unit {
             return self.own.as_ref()?.verdict().cloned();
         }
         let verdicts: Option<Vec<_>> = self.jobs().map(|(_, job)| job.state.verdict()).collect();
-        // A failure is one whatever the others do, for nothing else will decide.
-        let failed = || self.jobs().filter_map(|(_, job)| job.state.verdict()).find(|verdict| is_failure(verdict));
-        match failed() {
-            Some(failure) => Some(failure.clone()),
-            None => together(verdicts?),
-        }
+        together(&verdicts?)
+    }
+
+    /// How it failed, also when it goes on: a job of a run that says nothing itself decides alone.
+    pub(super) fn failure(&self) -> Option<Verdict> {
+        let job =
+            || self.jobs().filter_map(|(_, job)| job.state.verdict()).find(|verdict| is_failure(verdict)).cloned();
+        self.verdict().or_else(|| if self.speaks { None } else { job() }).filter(is_failure)
     }
 
     /// GitHub's word for where it is.
@@ -204,17 +207,22 @@ fn replaces(new: &State, old: &State) -> bool {
 
 /// Whether it went wrong, and not only because somebody ended it.
 pub(super) fn is_failure(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Failure(_)) && verdict.word() != "cancelled"
+    matches!(verdict, Verdict::Failure(_)) && !is_cancelled(verdict)
+}
+
+/// Whether somebody ended it.
+pub(super) fn is_cancelled(verdict: &Verdict) -> bool {
+    verdict.word() == "cancelled"
 }
 
 /// The verdict on all of them, when all have ended; `None` on none. What was left out, or is of no importance to
 /// whoever checked it, is no obstacle where something succeeded, as for GitHub's own required checks; alone it is no
 /// success. A word that is not known never is.
-pub(super) fn together<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Option<Verdict> {
+pub(super) fn together<V: Borrow<Verdict>>(verdicts: &[V]) -> Option<Verdict> {
     fn weight(verdict: &Verdict) -> u8 {
         match (verdict, verdict.word()) {
             (Verdict::Failure(_), "failure") => 7,
-            (Verdict::Failure(_), "cancelled") => 5,
+            (Verdict::Failure(_), _) if is_cancelled(verdict) => 5,
             (Verdict::Failure(_), _) => 6,
             (Verdict::Neither(_), "neutral") => 1,
             (Verdict::Neither(_), "skipped") => 0,
@@ -223,5 +231,5 @@ pub(super) fn together<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> O
             (Verdict::Success, _) => 2,
         }
     }
-    verdicts.into_iter().max_by_key(|verdict| weight(verdict)).cloned()
+    verdicts.iter().map(Borrow::borrow).max_by_key(|verdict| weight(verdict)).cloned()
 }
