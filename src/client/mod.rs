@@ -6,6 +6,7 @@
 //! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
 
 mod announcement;
+pub mod commit;
 mod connection;
 mod feed;
 mod log_alone;
