@@ -1,12 +1,16 @@
-//! The log's answer to a question about a commit, and the place from which a [`Waiter`](super::Waiter) goes on without
+//! Which commit is meant, what the log says of it, and the place from which a [`Waiter`](super::Waiter) goes on without
 //! one.
 
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use super::BusError;
+use super::checkout::Checkout;
 use crate::config::directories::Directories;
+use crate::model::filter::RepoFilter;
 use crate::model::id::EventId;
 use crate::model::row::Row;
+use crate::model::sha::{BadSha, Sha};
 use crate::store::{LogPaths, Reader, StoreError};
 use crate::waiting::Ending;
 use crate::waiting::commit::{Ambiguous, Asked, Commit, Past};
@@ -33,6 +37,33 @@ pub enum RecallError {
     /// The log cannot be read.
     #[error(transparent)]
     Bus(#[from] BusError),
+}
+
+/// The text names no commit.
+#[derive(Debug, thiserror::Error)]
+#[error("{bad}, and git knows no commit of that name here")]
+pub struct NoCommit {
+    #[from]
+    bad: BadSha,
+}
+
+/// The commit that is meant by what somebody has typed in this directory, and the repositories in which it is to be
+/// looked for, if nobody says others.
+///
+/// Digits are the beginning of a commit, anything else is a name that git knows: `HEAD`, a branch, a tag. If git has
+/// the commit here, it tells its whole name, and the repositories are those with which commits are exchanged; a commit
+/// that git does not have here may be anybody's.
+pub fn meant(directory: &Path, text: &str) -> Result<(Sha, Vec<RepoFilter>), NoCommit> {
+    let digits = text.parse::<Sha>();
+    let name = digits.as_ref().map_or(text, Sha::as_str);
+    let sha = match (digits.clone(), Checkout::resolve(directory, name)) {
+        (Ok(digits), Some(commit)) if digits.names(commit.as_str()) => commit,
+        (Ok(digits), _) => return Ok((digits, Vec::new())),
+        (Err(_), Some(commit)) => commit,
+        (Err(bad), None) => return Err(bad.into()),
+    };
+    let remotes = Checkout::of(directory).map(|checkout| checkout.remotes).unwrap_or_default();
+    Ok((sha, remotes.into_iter().map(|forge| RepoFilter::Repo(forge.owner, forge.repo)).collect()))
 }
 
 /// Asks the log. An old log without an index is read as a whole, which takes a while.

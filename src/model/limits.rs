@@ -83,6 +83,10 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HUB_LOG_BYTES: u64 = 1024 * 1024;
 /// Stack of the thread that waits for the end of a hub that this client started, in bytes: it makes one system call.
 pub const REAPER_STACK_BYTES: usize = 64 * 1024;
+/// How long git may take to say what it knows of a directory: it reads a few small files.
+pub const GIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest answer of git that is read, in bytes: its remotes, of which even a large project has a hundred.
+pub const GIT_OUTPUT_BYTES: usize = 64 * 1024;
 /// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.

@@ -16,6 +16,7 @@ mod users;
 #[cfg(target_os = "linux")]
 mod activation;
 mod broadcast;
+mod checkout;
 #[cfg(target_os = "linux")]
 mod durability;
 #[cfg(target_os = "linux")]

@@ -25,6 +25,7 @@ use units::Units;
 
 use super::{Ending, Question, Step};
 use crate::model::event::{Event, Record};
+use crate::model::filter::RepoFilter;
 use crate::model::frame::Subscribe;
 use crate::model::limits::SETTLE;
 use crate::model::sha::Sha;
@@ -40,8 +41,8 @@ pub const AMBIGUOUS: &str = "ambiguous";
 pub struct Asked {
     /// The commit.
     pub sha: Sha,
-    /// Only what happened in these repositories, `owner/repo`; none given means any.
-    pub repos: Vec<String>,
+    /// Only what happened in these repositories; none given means any.
+    pub repos: Vec<RepoFilter>,
     /// How long nothing may change before all is taken to be said.
     pub settle: Duration,
     /// Whether the first failure is the answer.
@@ -74,10 +75,8 @@ impl Past {
     /// Nothing yet.
     #[must_use]
     pub fn new(asked: Asked) -> Past {
-        let scope = asked.repos.iter().map(|name| name.to_ascii_lowercase()).collect();
         Past(Seen {
             asked,
-            scope,
             commits: BTreeSet::new(),
             elsewhere: BTreeSet::new(),
             units: Units::default(),
@@ -120,8 +119,6 @@ pub struct Commit {
 #[derive(Debug)]
 struct Seen {
     asked: Asked,
-    /// The repositories asked for, for comparing.
-    scope: Vec<String>,
     /// In full, those that it could be.
     commits: BTreeSet<String>,
     /// Repositories outside the scope in which it was seen.
@@ -168,8 +165,9 @@ impl Question for Commit {
         let names = |field| if sha.is_whole() { format!("{field}=\"{sha}\"") } else { format!("{field}*={sha}*") };
         let from = format!("source={}", told::SOURCE);
         let both = |condition| vec![from.clone(), condition];
+        let repos: Vec<_> = asked.repos.iter().map(RepoFilter::to_string).collect();
         Subscribe {
-            filters: if asked.repos.is_empty() { vec!["*".to_owned()] } else { asked.repos.clone() },
+            filters: if repos.is_empty() { vec![RepoFilter::Any.to_string()] } else { repos },
             alternatives: vec![
                 both(names("head_sha")),
                 both(names("before")),
@@ -228,7 +226,8 @@ impl Seen {
         let named = |name| text(&event.fields, name).filter(|commit| self.asked.sha.names(commit));
         let (head, before) = (named("head_sha"), named("before"));
         let repository = Repository::of(event);
-        if !self.scope.is_empty() && !self.scope.iter().any(|name| name == repository.folded()) {
+        let repos = &self.asked.repos;
+        if !repos.is_empty() && !repos.iter().any(|filter| filter.passes(&event.owner, &event.repo)) {
             if head.is_some() {
                 self.elsewhere.insert(repository.name().to_owned());
             }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::told::{Key, Repository};
 use super::units::Unit;
 use super::{Ending, SUPERSEDED, Seen};
+use crate::model::filter::RepoFilter;
 use crate::model::text::one_line;
 use crate::model::verdict::Verdict;
 use crate::waiting::Shown;
@@ -26,8 +27,7 @@ impl Seen {
         let mut missing: Vec<_> =
             open.map(|(_, key, unit)| one_line(&format!("{}: {}", title(key, unit), unit.word()))).collect();
         if missing.is_empty() && self.units.judged().next().is_none() {
-            let place =
-                if self.scope.is_empty() { String::new() } else { format!(" in {}", self.asked.repos.join(", ")) };
+            let place = if self.asked.repos.is_empty() { String::new() } else { format!(" in {}", self.asked_for()) };
             missing.push(format!("a first run of {}{place}", self.asked.sha));
         } else if missing.is_empty() {
             missing.push(format!("{} s without news of {}", self.asked.settle.as_secs_f64(), self.asked.sha));
@@ -40,13 +40,17 @@ impl Seen {
         self.commits.first().map_or(self.asked.sha.as_str(), String::as_str)
     }
 
+    fn asked_for(&self) -> String {
+        self.asked.repos.iter().map(RepoFilter::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     fn repositories(&self) -> BTreeSet<&Repository> {
         self.units.judged().map(|(repository, _, _)| repository).collect()
     }
 
     fn line(&self, verdict: &Verdict) -> String {
         let names: Vec<_> = self.repositories().into_iter().map(Repository::name).collect();
-        let place = if names.is_empty() { self.asked.repos.join(", ") } else { names.join(", ") };
+        let place = if names.is_empty() { self.asked_for() } else { names.join(", ") };
         let place = if place.is_empty() { place } else { format!("{place} ") };
         let why = match verdict.word() {
             super::AMBIGUOUS => self.commits.iter().cloned().collect(),
@@ -78,7 +82,7 @@ impl Seen {
         let repositories = self.repositories();
         let repo = match (repositories.len(), repositories.first(), self.asked.repos.as_slice()) {
             (1, Some(repository), _) => json!(repository.name()),
-            (0, _, [asked]) => json!(asked),
+            (0, _, [asked @ RepoFilter::Repo(..)]) => json!(asked.to_string()),
             _ => Value::Null,
         };
         let runs = self.units.judged().map(|(repository, key, unit)| run(repository, key, unit));

@@ -28,11 +28,6 @@ impl Repository {
         Repository::named(&format!("{}/{}", event.owner, event.repo))
     }
 
-    /// For comparing.
-    pub(super) fn folded(&self) -> &str {
-        &self.folded
-    }
-
     /// For people.
     pub(super) fn name(&self) -> &str {
         &self.name

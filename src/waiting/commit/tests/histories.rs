@@ -338,7 +338,7 @@ fn a_newer_push_takes_the_place_of_a_commit_that_has_no_verdict() {
 #[test]
 fn only_the_repositories_that_were_asked_for_count() {
     let history = [run(1, 1, "success"), run(1, 1, "failure").in_repo("fork")];
-    let asked = Asked { repos: vec!["Octo/Hello".into()], ..asked() };
+    let asked = Asked { repos: vec![RepoFilter::parse("Octo/Hello").unwrap()], ..asked() };
     let (commit, ending) = past(asked.clone(), &history, 1_000_000);
     assert_eq!(ending.unwrap().verdict, Verdict::Success);
     assert_eq!(commit.elsewhere(), ["octo/fork"]);
