@@ -1,7 +1,6 @@
 //! Commits as their histories tell of them.
 
 mod histories;
-mod payloads;
 mod random;
 mod time;
 
