@@ -48,6 +48,8 @@ fn what_is_left_of_the_settle_time_is_waited_for() {
 fn a_date_in_the_future_counts_as_now() {
     let (commit, now) = waiting(&[run(1, 1, "success").at(5_000)], 100);
     assert_eq!(commit.deadline(), Some(after(now, 10)));
+    let (commit, now) = waiting(&[run(1, 1, "cancelled").at(5_000), run(2, 1, "queued").at(50)], 100);
+    assert_eq!(commit.deadline(), Some(after(now, 10)), "of a cancellation as well");
 }
 
 #[test]
