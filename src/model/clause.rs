@@ -46,6 +46,12 @@ impl Clause {
         &self.text
     }
 
+    /// The source whose events it looks at.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Whether the event is one that decides about this clause.
     #[must_use]
     pub fn concerns(&self, record: &Record) -> bool {
