@@ -46,12 +46,12 @@ impl Conditions {
             ("--repo", &self.repo),
             ("--match", &self.matching),
         ];
-        let typed = flags.into_iter().flat_map(|(flag, values)| {
-            values.iter().map(move |value| match value.contains(char::is_whitespace) {
-                true => format!("{flag} {value:?}"),
-                false => format!("{flag} {value}"),
-            })
-        });
+        let quoted = |value: &String| {
+            if value.contains(char::is_whitespace) { format!("{value:?}") } else { value.clone() }
+        };
+        let typed = flags
+            .into_iter()
+            .flat_map(|(flag, values)| values.iter().map(move |value| format!("{flag} {}", quoted(value))));
         typed.collect::<Vec<_>>().join(" ")
     }
 

@@ -12,6 +12,8 @@ pub mod none_of;
 pub mod quiet;
 pub mod sequence;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
