@@ -350,3 +350,23 @@ fn a_verdict_is_the_events_own_and_an_event_without_one_ends_nothing() {
         assert_eq!(told, word.map(Verdict::of), "{fields}");
     }
 }
+
+#[test]
+fn the_clause_that_is_told_is_the_one_that_is_satisfied() {
+    let said = vec![ask("a", None), Said { source: "a", job: None, conclusion: "failure" }];
+    let mut first = Asked::FirstOf { said, count: 1 }.question();
+    let Step::Ends(ending) = first.see(&event("a", "x", "failure").record(0), Instant::now()) else { panic!() };
+    assert_eq!(ending.shown[0].json["clause"], "a:conclusion=failure");
+}
+
+#[test]
+fn what_comes_only_because_it_could_have_been_forbidden_answers_nothing() {
+    // Several `=` on one key are alternatives for the hub, so it sends more than what satisfies such a clause.
+    let forbidden = Clause::parse("a[job=x]:job=y").unwrap();
+    let question = Asked::Matches { source: "b", count: 1 }.question();
+    let mut guarded = NoneOf::new(question, vec![forbidden]).unwrap();
+    let (other, wanted) = (event("a", "x", "success").record(0), event("b", "x", "success").record(1));
+    assert!(guarded.subscription().filter().unwrap().wants(&other));
+    assert_eq!(guarded.see(&other, Instant::now()), Step::Aside);
+    assert!(matches!(guarded.see(&wanted, Instant::now()), Step::Ends(_)));
+}
