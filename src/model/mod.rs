@@ -6,10 +6,12 @@
 pub mod codec;
 pub mod event;
 pub mod event_frame;
+pub mod expression;
 pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod nearest;
 pub mod predicate;
 pub mod row;
 pub mod source;
