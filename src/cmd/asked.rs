@@ -32,8 +32,8 @@ what it looks at:
 It takes the conditions of --match. Without brackets its scope is the source and the presence of the condition's keys. \
 A value with a comma or bracket is written in double quotes, with JSON's escapes: head_branch~\"^v[0-9]{1,3}\"
 
-What goes together: the plain conditions (--source, --type, --repo, --match) are one question, and each kind of clause is \
-another. One of --all-of, --first-of, --then takes the place of --source, --type and --match; only --repo narrows clauses \
+What goes together: the plain conditions (--source, --type, --repo, --match, --where) are one question, and each kind of clause is \
+another. One of --all-of, --first-of, --then takes the place of --source, --type, --match and --where; only --repo narrows clauses \
 as well. --none-of goes with any question, but not alone. --quiet-for goes with plain conditions, --none-of, or both. \
 --count and --verdict go with plain conditions or --first-of, and not with each other.";
 
@@ -162,7 +162,7 @@ impl Asked {
             return Err(Failure::usage(format!("{first} and {second} are different questions: ask one of them")));
         }
         if self.conditions.has_plain() {
-            alone("--source, --type or --match", &["--quiet-for"]).map_err(|failure| {
+            alone("--source, --type, --match or --where", &["--quiet-for"]).map_err(|failure| {
                 Failure::usage(format!(
                     "{failure}; a clause names its own source, and `source[key=value]:…` narrows it"
                 ))
@@ -187,7 +187,7 @@ impl Asked {
         }
         if kinds.is_empty() && self.conditions.is_empty() {
             return Err(Failure::usage(if self.none_of.is_empty() {
-                "wait for what? Give at least one of --source, --type, --repo, --match, --all-of, --first-of, --then and \
+                "wait for what? Give at least one of --source, --type, --repo, --match, --where, --all-of, --first-of, --then and \
                  --quiet-for, for example\n  waitbus wait --source github --match \"conclusion=success\""
             } else {
                 "--none-of alone could only fail: say also what to wait for, or for how long it must not happen, with \
@@ -229,6 +229,7 @@ mod tests {
             &["--source", "a", "--count", "3"],
             &["--type", "t", "--verdict"],
             &["--match", "a=1", "--none-of", "b:c=1"],
+            &["--where", "fields.a == 1", "--none-of", "b:c=1"],
             &["--all-of", "a:b=1", "--all-of", "c:d=1", "--sticky", "--repo", "o/r", "--none-of", "e:f=1"],
             &["--first-of", "a:b=1", "--count", "2"],
             &["--first-of", "a:b=1", "--verdict"],
@@ -249,6 +250,8 @@ mod tests {
             (&["--first-of", "a:b=1", "--quiet-for", "1s"], "--first-of and --quiet-for are different questions"),
             (&["--source", "a", "--all-of", "a:b=1"], "a clause names its own source"),
             (&["--match", "a=1", "--then", "a:b=1"], "a clause names its own source"),
+            (&["--where", "fields.a == 1", "--first-of", "a:b=1"], "a clause names its own source"),
+            (&["--where", "fields.a =", "--none-of", "a:b=1"], "fields.a ="),
             (&["--all-of", "a:b=1", "--count", "2"], "--count and --all-of"),
             (&["--source", "a", "--quiet-for", "1s", "--count", "2"], "--count and --quiet-for"),
             (&["--then", "a:b=1", "--verdict"], "--verdict and --then"),

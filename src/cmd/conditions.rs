@@ -25,6 +25,11 @@ pub(super) struct Conditions {
     /// one key are alternatives. A value that is JSON has that type: `exit_code=0`, `name="0"`
     #[arg(long = "match", value_name = "KEY=VALUE")]
     pub(super) matching: Vec<String>,
+
+    /// An expression in CEL over the event as --json prints it, which must hold too:
+    /// `source == "docker" && fields.exit_code != 0`. What is missing is no match; `has(fields.x)` asks for it
+    #[arg(long = "where", value_name = "EXPR")]
+    pub(super) where_: Option<String>,
 }
 
 impl Conditions {
@@ -35,7 +40,8 @@ impl Conditions {
 
     /// Whether something was asked for that does not narrow clauses as well.
     pub(super) fn has_plain(&self) -> bool {
-        !(self.source.is_empty() && self.event_type.is_empty() && self.matching.is_empty())
+        let named = !(self.source.is_empty() && self.event_type.is_empty());
+        named || !self.matching.is_empty() || self.where_.is_some()
     }
 
     /// The flags as they were typed.
@@ -45,6 +51,7 @@ impl Conditions {
             ("--type", &self.event_type),
             ("--repo", &self.repo),
             ("--match", &self.matching),
+            ("--where", &self.where_.iter().cloned().collect()),
         ];
         let quoted = |value: &String| {
             if value.contains(char::is_whitespace) { format!("{value:?}") } else { value.clone() }
@@ -66,6 +73,7 @@ impl Conditions {
             filters: if self.repo.is_empty() { vec!["*".to_owned()] } else { self.repo.clone() },
             event_types: self.event_type.clone(),
             alternatives: if all.is_empty() { Vec::new() } else { vec![all] },
+            where_: self.where_.clone(),
             heartbeat: false,
             ..Subscribe::default()
         };

@@ -17,7 +17,8 @@ pub(super) fn any_of(repos: &[String], alternatives: impl IntoIterator<Item = Ve
     Subscribe { filters, alternatives: union, heartbeat: false, ..Subscribe::default() }
 }
 
-/// What passes a subscription, and what meets one of these alternatives in the same repositories.
+/// What passes a subscription, and what meets one of these alternatives in the same repositories. An expression is left
+/// out, because it would narrow the alternatives too: whoever asked for it decides again.
 pub(super) fn with(subscribe: Subscribe, others: impl IntoIterator<Item = Vec<String>>) -> Subscribe {
     let Subscribe { filters, event_types, alternatives, .. } = subscribe;
     let types: Vec<_> = event_types.into_iter().map(|kind| format!("event_type={}", Value::String(kind))).collect();

@@ -369,4 +369,11 @@ fn what_comes_only_because_it_could_have_been_forbidden_answers_nothing() {
     assert!(guarded.subscription().filter().unwrap().wants(&other));
     assert_eq!(guarded.see(&other, Instant::now()), Step::Aside);
     assert!(matches!(guarded.see(&wanted, Instant::now()), Step::Ends(_)));
+
+    let subscribe = Subscribe { where_: Some("fields.job == \"x\"".into()), ..plain("b").subscribe };
+    let question = Matches { asked: Plain { subscribe, ..plain("b") }, until: until(1) };
+    let mut guarded = NoneOf::new(Box::new(question), vec![ask("a", None).clause()]).unwrap();
+    assert!(guarded.subscription().filter().unwrap().wants(&event("a", "y", "success").record(0)));
+    assert_eq!(guarded.see(&event("b", "y", "success").record(0), Instant::now()), Step::Aside);
+    assert!(matches!(guarded.see(&wanted, Instant::now()), Step::Ends(_)));
 }
