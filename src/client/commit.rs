@@ -88,6 +88,9 @@ fn read(paths: &LogPaths, asked: Asked) -> Result<Recalled, RecallError> {
             reader.of_commit(&sha, &mut visit).map_err(BusError::from)?.id
         }
     };
-    let (commit, ending) = past.end(Instant::now(), SystemTime::now())?;
+    let (commit, mut ending) = past.end(Instant::now(), SystemTime::now())?;
+    for shown in ending.iter_mut().flat_map(|ending| &mut ending.shown) {
+        shown.json.insert("cursor".into(), since.to_string().into());
+    }
     Ok(Recalled { commit, ending, since, unreadable })
 }

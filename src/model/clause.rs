@@ -46,6 +46,12 @@ impl Clause {
         &self.text
     }
 
+    /// The source whose events it looks at.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Whether the event is one that decides about this clause.
     #[must_use]
     pub fn concerns(&self, record: &Record) -> bool {
@@ -150,7 +156,13 @@ impl<'a> Parser<'a> {
     fn conditions(&mut self, in_scope: bool) -> Result<Vec<(String, Condition)>, BadCondition> {
         let mut conditions = Vec::new();
         loop {
-            conditions.push(self.condition(in_scope)?);
+            let another = !conditions.is_empty();
+            conditions.push(self.condition(in_scope).map_err(|mut error| {
+                if another && error.problem.starts_with("expected an operator") {
+                    error.problem += "; a value that has a comma is written in quotes";
+                }
+                error
+            })?);
             if in_scope && self.takes(']') || !in_scope && self.rest().is_empty() {
                 return Ok(conditions);
             }
@@ -277,6 +289,7 @@ mod tests {
             ("git hub:a=1", 4, "expected `:` or `[`"),
             ("github:", 8, "expected a condition"),
             ("github:a=1,", 12, "expected a condition"),
+            ("github:a=1,2", 13, "written in quotes"),
             ("github:a=1, b=2", 12, "no spaces"),
             ("github[]:a=1", 8, "expected a condition"),
             ("github[a=1:b=2", 15, "not closed"),

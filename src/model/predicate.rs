@@ -94,6 +94,12 @@ impl Condition {
         record.lookup(&self.key).is_some_and(|found| self.test.holds(found))
     }
 
+    /// Whether asking it takes a time that depends on how long the event is: a text is searched, or the payload read.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.reads_payload() || matches!(self.test, Test::Contains(_) | Test::Globs(_))
+    }
+
     /// Whether it reads the stored payload.
     #[must_use]
     pub fn reads_payload(&self) -> bool {
@@ -143,6 +149,19 @@ impl Conjunction {
     #[must_use]
     pub fn holds(&self, record: &Record) -> bool {
         self.groups().all(|group| group.iter().any(|condition| condition.holds(record)))
+    }
+
+    /// Whether it could hold, where costly conditions are assumed to, and all of them once `left` have been asked.
+    pub fn may_hold(&self, record: &Record, left: &mut usize) -> bool {
+        self.groups().all(|group| {
+            group.iter().any(|condition| {
+                if *left == 0 || condition.is_costly() {
+                    return true;
+                }
+                *left -= 1;
+                condition.holds(record)
+            })
+        })
     }
 
     /// Whether it could hold for an event of which only `known` can be read: conditions on other keys are

@@ -5,14 +5,23 @@
 //! [`Question::deadline`] has come, and end when there is an ending. The clock is an argument, so that random histories
 //! can be run in a test without waiting.
 
+pub mod all_of;
 pub mod commit;
+pub mod first_of;
+pub mod matches;
+pub mod none_of;
+pub mod quiet;
+pub mod sequence;
+mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use crate::model::event::Record;
+use crate::model::event::{Found, Record};
 use crate::model::event_frame::event_body;
 use crate::model::frame::Subscribe;
 use crate::model::text::one_line;
@@ -111,5 +120,13 @@ impl Shown {
         shown.line = format!("{}: {}", one_line(clause), shown.line);
         shown.json.insert("clause".into(), clause.into());
         shown
+    }
+}
+
+/// How an event says that something has ended; `None` if it does not say it in a word.
+fn verdict_of(record: &Record) -> Option<Verdict> {
+    match record.lookup("conclusion")? {
+        Found::Json(Value::String(word)) if !word.is_empty() => Some(Verdict::of(word)),
+        _ => None,
     }
 }

@@ -26,6 +26,7 @@ mod kill;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
+mod predicates;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;

@@ -232,7 +232,8 @@ fn a_field_that_makes_no_sense_is_named() {
         (json!({"match": vec!["a=1"; 65]}), "64"),
         (json!({"match": format!("a={}", "x".repeat(4_096))}), "4096"),
         (json!({"match": "a==1"}), "column 3"),
-        (json!({"where": "true"}), "`where`"),
+        (json!({"where": true}), "`where`"),
+        (json!({"where": "sorce == \"github\""}), "column 1: an event has no `sorce`: did you mean `source`?"),
         (json!({"heartbeat": "no"}), "`heartbeat`"),
         (json!({"status": 1}), "`status`"),
     ] {

@@ -205,6 +205,10 @@ impl Question for Commit {
         }
     }
 
+    fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
+        dead.contains(told::SOURCE)
+    }
+
     fn outstanding(&self) -> Vec<String> {
         self.seen.outstanding()
     }

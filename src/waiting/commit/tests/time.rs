@@ -104,6 +104,8 @@ fn a_rerun_within_the_settle_time_takes_a_success_and_a_cancellation_back() {
 #[test]
 fn it_subscribes_to_the_commit_and_to_what_may_take_its_place() {
     use crate::model::filter::Filter;
+    let dead = |source: &str| past(asked(), &[], 0).0.is_lost_without(&[source.to_owned()].into());
+    assert!(dead("github") && !dead("pytest"));
     let filter = |sha: &str, repos: &[&str]| -> Filter {
         let repos = repos.iter().map(|name| RepoFilter::parse(name).unwrap()).collect();
         let (commit, _) = past(Asked { repos, ..Asked::of(sha.parse().unwrap()) }, &[], 0);
