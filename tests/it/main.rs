@@ -17,6 +17,7 @@ mod users;
 mod activation;
 mod broadcast;
 mod checkout;
+mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
 #[cfg(target_os = "linux")]
