@@ -18,6 +18,7 @@ mod activation;
 mod broadcast;
 #[cfg(target_os = "linux")]
 mod durability;
+mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
 mod http;
