@@ -20,6 +20,7 @@ mod checkout;
 mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
+mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
 mod http;
