@@ -8,6 +8,7 @@ mod connection;
 mod feed;
 mod log_alone;
 mod publish;
+mod reporter;
 mod start;
 pub mod status;
 
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use feed::{Feed, Mode, Options};
 pub use publish::Publisher;
+pub use reporter::{Receipt, Reporter, Told};
 
 use crate::config::directories::BadDirectory;
 use crate::model::frame::{Gap, RejectReason};

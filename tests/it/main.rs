@@ -26,10 +26,14 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
 #[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
