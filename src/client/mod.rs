@@ -10,6 +10,7 @@ mod connection;
 mod feed;
 mod log_alone;
 mod publish;
+mod reporter;
 mod start;
 pub mod status;
 mod waiter;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 pub use announcement::Announced;
 pub use feed::{Feed, Mode, Options};
 pub use publish::Publisher;
+pub use reporter::{Receipt, Reporter, Told};
 pub use waiter::{News, Waiter};
 
 use crate::config::directories::BadDirectory;

@@ -28,11 +28,15 @@ mod listener;
 mod other_user;
 mod predicates;
 #[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
 mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
