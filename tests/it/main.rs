@@ -27,6 +27,7 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
+mod races;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
