@@ -13,6 +13,7 @@ mod feed;
 mod forge;
 mod log_alone;
 mod publish;
+mod reporter;
 mod start;
 pub mod status;
 mod waiter;
@@ -26,6 +27,7 @@ pub use announcement::Announced;
 pub use feed::{Feed, Mode, Options};
 pub use forge::Forge;
 pub use publish::Publisher;
+pub use reporter::{Receipt, Reporter, Told};
 pub use waiter::{News, Waiter};
 
 use crate::config::directories::BadDirectory;

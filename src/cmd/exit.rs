@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::child::NotStarted;
 use crate::client::BusError;
 use crate::model::frame::RejectReason;
 use crate::model::verdict::Verdict;
@@ -82,6 +83,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl From<&NotStarted> for Exit {
+    fn from(problem: &NotStarted) -> Exit {
+        match problem {
+            NotStarted::NotFound => Exit::NotFound,
+            NotStarted::CannotExecute(_) => Exit::CannotExecute,
+        }
+    }
+}
+
 /// A verb that could not do what it was asked for: what to print, and how to end.
 #[derive(Debug)]
 pub struct Failure {
@@ -91,6 +101,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// It ends like this, for this reason.
+    pub fn of(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure { exit, message: message.to_string() }
+    }
+
     /// The person who called can mend it by calling differently.
     pub fn usage(message: impl fmt::Display) -> Failure {
         Failure { exit: Exit::Usage, message: message.to_string() }

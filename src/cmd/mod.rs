@@ -13,6 +13,8 @@ mod mark;
 mod output;
 mod prune;
 mod replay;
+mod report;
+mod run;
 mod serve;
 mod status;
 mod tail;
@@ -33,7 +35,17 @@ use crate::sys::activation::Passed;
 #[command(name = "waitbus", version, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: AnyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum AnyVerb {
+    #[command(flatten)]
+    OfTheBus(Verb),
+    Run(run::Arguments),
+    /// What `run` leaves behind when its command does
+    #[command(name = run::RELAY, hide = true)]
+    Relay,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,7 +74,13 @@ pub fn main() -> ExitCode {
             return if message.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    match run(verb) {
+    let outcome = match verb {
+        AnyVerb::OfTheBus(verb) => run(verb),
+        // Its command runs whether or not there is a bus.
+        AnyVerb::Run(arguments) => run::run(&arguments, Directories::from_environment()),
+        AnyVerb::Relay => Ok(run::run_relay()),
+    };
+    match outcome {
         Ok(Exit::Success) if output::was_lost() => Exit::Bus.into(),
         Ok(exit) => exit.into(),
         Err(failure) => {

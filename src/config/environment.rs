@@ -67,6 +67,11 @@ pub fn program() -> io::Result<PathBuf> {
     Ok(replaced.filter(|path| path.exists()).unwrap_or(path))
 }
 
+/// The directory that this process works in, as far as it still exists.
+pub fn current_directory() -> io::Result<PathBuf> {
+    env::current_dir()
+}
+
 /// Where temporary files go.
 #[must_use]
 pub fn temporary_directory() -> PathBuf {

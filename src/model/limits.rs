@@ -110,6 +110,26 @@ pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.
 pub const RETRY_MAX: Duration = Duration::from_millis(500);
 
+// ---- commands that are run ------------------------------------------------------------------------------------
+
+/// How long `run` holds its command back so that the start is committed before anything that the command does. A
+/// commit takes two milliseconds; a person does not notice fifty times that.
+pub const TELL_START_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long `run` stays after its command for the end to be committed. By then a log is locked or its disk hangs.
+pub const TELL_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much of the end of a command's standard error is looked at, in bytes …
+pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
+/// … and how many lines of it become part of the event: what one reads first when something has failed.
+pub const STDERR_TAIL_LINES: usize = 20;
+/// Largest JUnit report that is read, in bytes: some 100,000 tests with their output.
+pub const MAX_JUNIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How deep the elements of a JUnit report may be nested; real ones have five levels.
+pub const MAX_JUNIT_DEPTH: usize = 64;
+/// How many failing tests are named in an event: more is not read, and the count says how many there are …
+pub const MAX_FAILING_TESTS: usize = 100;
+/// … and how long each name may be, in characters, so that all of them travel in one frame.
+pub const MAX_TEST_NAME_CHARS: usize = 150;
+
 // ---- events ---------------------------------------------------------------------------------------------------
 
 /// Longest `source`, `event_type` or `ingest_method`, in bytes: names, not texts.

@@ -15,4 +15,5 @@ pub mod logging;
 pub mod manager;
 pub mod private;
 pub mod ring;
+pub mod signals;
 pub mod wake;

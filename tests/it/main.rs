@@ -29,12 +29,17 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
+mod races;
+#[cfg(target_os = "linux")]
+mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
 mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;

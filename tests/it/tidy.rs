@@ -96,7 +96,7 @@ fn the_inner_layers_have_no_io_and_no_clock() {
 
 #[test]
 fn only_the_services_log() {
-    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "client"]
+    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "child", "client"]
         .map(|layer| format!("src/{layer}/"));
     let silent = silent.each_ref().map(String::as_str);
     none(&within(r"\btracing\b|\b(trace|debug|info|warn|error)!", &silent));
