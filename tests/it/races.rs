@@ -38,11 +38,10 @@ fn number(line: &str) -> u64 {
 
 #[test]
 fn what_was_emitted_after_a_mark_is_never_missed() {
-    // A thousand runs with WAITBUS_SEEDS=1000.
     let bus = Bus::new();
     let _hub = bus.hub();
     let mut publisher = publisher(&bus);
-    for n in seeds(150) {
+    for n in seeds(1_000) {
         let mark = bus.ok(&["mark"]);
         publisher.publish(&draft("race", n)).unwrap();
         assert_eq!(number(&bus.ok(&["wait", "--after", &mark, "--source", "race", "--json", "--timeout", "60s"])), n);
@@ -52,12 +51,12 @@ fn what_was_emitted_after_a_mark_is_never_missed() {
 #[test]
 fn an_event_that_races_with_the_attachment_is_seen_or_lies_before_it() {
     // An earlier implementation missed events that were emitted right after `wait` had started, because it did not wait
-    // for the acknowledgement. A thousand runs with WAITBUS_SEEDS=1000.
+    // for the acknowledgement.
     let bus = Bus::new();
     let _hub = bus.hub();
     let mut publisher = publisher(&bus);
     let (mut before, mut after) = (0, 0);
-    for seed in seeds(150) {
+    for seed in seeds(1_000) {
         let mut random = Random::new(seed);
         let mut wait = Process::start(bus.command(&["wait", "-v", "--source", "race", "--json"]));
         // From before it has begun until long after it is attached: it takes a few milliseconds.
@@ -206,13 +205,13 @@ fn a_blocked_wait_makes_no_system_call_whatever_happens_to_others() {
     let waits: Vec<_> = kinds.iter().map(|arguments| bus.wait(arguments)).collect();
     let traces: Vec<_> = waits.iter().enumerate().map(|(n, wait)| Trace::start(&bus, n, wait)).collect();
     // Of the same sources, and for somebody else: they are delivered when that one has them.
-    let mut neighbour = bus.subscribe(&json!({"match": "n>=0", "heartbeat": seeds(1).count() > 1}));
+    let mut neighbour = bus.subscribe(&json!({"match": "n>=0", "heartbeat": is_full()}));
     let mut publisher = publisher(&bus);
     for n in 0..200 {
         publisher.publish(&draft(["a", "b"][usize::try_from(n % 2).unwrap()], n)).unwrap();
         assert_eq!(neighbour.numbers(1), [n]);
     }
-    if seeds(1).count() > 1 {
+    if is_full() {
         // The full tier: the hub sends its neighbour a heartbeat when nothing has happened for a minute.
         neighbour.stream.set_read_timeout(None).unwrap();
         assert_eq!(neighbour.frame()["kind"], "daemon_heartbeat");
@@ -225,22 +224,28 @@ fn a_blocked_wait_makes_no_system_call_whatever_happens_to_others() {
     }
 }
 
+/// Whether the full tier is asked for: more than one seed.
+#[cfg(target_os = "linux")]
+fn is_full() -> bool {
+    seeds(1).count() > 1
+}
+
 /// A tracer of a process that runs already.
 #[cfg(target_os = "linux")]
-struct Trace {
-    _tracer: Process,
+pub struct Trace {
+    tracer: Process,
     file: std::path::PathBuf,
 }
 
 #[cfg(target_os = "linux")]
 impl Trace {
-    fn start(bus: &Bus, n: usize, process: &Process) -> Trace {
+    pub fn start(bus: &Bus, n: usize, process: &Process) -> Trace {
         let file = bus.root().join(format!("trace-{n}"));
         let mut command = std::process::Command::new("strace");
         command.args(["-f", "-o"]).arg(&file).args(["-p", &process.child.id().to_string()]).stdin(Stdio::null());
         let mut tracer = Process::start(command);
         tracer.said("attached");
-        let trace = Trace { _tracer: tracer, file };
+        let trace = Trace { tracer, file };
         // It is attached to a call that goes on, and tells that.
         while trace.calls().is_empty() {
             std::thread::yield_now();
@@ -248,7 +253,14 @@ impl Trace {
         trace
     }
 
-    fn calls(&self) -> Vec<String> {
+    /// All that it has traced, once the process has ended.
+    pub fn ended(mut self) -> Vec<String> {
+        self.tracer.end();
+        self.calls()
+    }
+
+    /// What it has traced so far, a line a call.
+    pub fn calls(&self) -> Vec<String> {
         std::fs::read_to_string(&self.file).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 }
