@@ -41,6 +41,7 @@ mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
+mod waiter;
 mod waiting;
 mod webhook;
 mod wire;
