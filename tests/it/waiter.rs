@@ -75,6 +75,25 @@ async fn a_silence_begins_when_the_wait_is_attached() {
 }
 
 #[test]
+fn what_was_committed_while_the_hub_was_away_is_judged_as_a_whole() {
+    // Told one after the other, the success would have been an answer, and the failure that is in the log already not.
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut wait = bus.wait(&["--all-of", "a:conclusion=success", "--none-of", "b:event_type?"]);
+    let elsewhere = bus.root().join("elsewhere");
+    std::fs::rename(bus.runtime(), &elsewhere).unwrap();
+    std::fs::write(bus.runtime(), "so that nobody starts another one").unwrap();
+    hub.kill();
+    for (source, conclusion) in [("a", "success"), ("a", "failure"), ("b", "success")] {
+        bus.ok(&["emit", "--source", source, "--type", "t", "--conclusion", conclusion]);
+    }
+    std::fs::remove_file(bus.runtime()).unwrap();
+    std::fs::rename(&elsewhere, bus.runtime()).unwrap();
+    let (code, out, _) = wait.ending();
+    assert_eq!((code, &*out), (Some(1), "b:event_type?: b t: success"));
+}
+
+#[test]
 fn a_clause_may_ask_for_what_does_not_travel() {
     let bus = Bus::new();
     let _hub = bus.hub();
