@@ -15,5 +15,6 @@ pub mod nearest;
 pub mod predicate;
 pub mod row;
 pub mod source;
+pub mod subscribe;
 pub mod text;
 pub mod verdict;

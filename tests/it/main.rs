@@ -20,6 +20,7 @@ mod broadcast;
 mod durability;
 #[cfg(target_os = "linux")]
 mod handover;
+mod hostile;
 mod http;
 mod kill;
 mod listener;
