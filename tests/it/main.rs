@@ -23,6 +23,7 @@ mod durability;
 mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
+mod hostile;
 mod http;
 mod kill;
 mod listener;
