@@ -26,6 +26,7 @@ mod handover;
 mod hostile;
 mod http;
 mod kill;
+mod kinds;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;

@@ -13,6 +13,7 @@ use waitbus::model::event::{Draft, ingest_method};
 use crate::harness::{Bus, Process, lock_holder, seeds};
 #[cfg(target_os = "linux")]
 use crate::harness::{skip, works};
+use crate::kinds::{self, Event, KINDS};
 use crate::random::Random;
 #[cfg(target_os = "linux")]
 use crate::terminal::Terminal;
@@ -81,94 +82,13 @@ fn an_event_that_races_with_the_attachment_is_seen_or_lies_before_it() {
     println!("{before} before the attachment, {after} after it");
 }
 
-/// One kind of wait: what is emitted before the hub dies, what while it is dead, and how the wait ends.
-struct Kind {
-    arguments: &'static [&'static str],
-    before: &'static [(&'static str, &'static str)],
-    after: &'static [(&'static str, &'static str)],
-    code: i32,
-    last: &'static str,
-}
-
-const KINDS: &[Kind] = &[
-    Kind { arguments: &["--source", "a"], before: &[], after: &[("a", "failure")], code: 0, last: "a t: failure" },
-    Kind {
-        arguments: &["--source", "a", "--count", "3"],
-        before: &[("a", ""), ("a", "")],
-        after: &[("a", "failure")],
-        code: 0,
-        last: "a t: failure",
-    },
-    Kind {
-        arguments: &["--where", "source == 'a' && fields.conclusion != 'success'"],
-        before: &[("a", "success")],
-        after: &[("a", "failure")],
-        code: 0,
-        last: "a t: failure",
-    },
-    Kind {
-        arguments: &["--source", "a", "--verdict"],
-        before: &[("a", "")],
-        after: &[("a", "neutral")],
-        code: 4,
-        last: "a t: neutral",
-    },
-    Kind {
-        arguments: &["--all-of", "a:conclusion=success", "--all-of", "b:conclusion=success"],
-        before: &[("a", "success"), ("a", "failure")],
-        // Neither of these is an answer while the failure of `a` is the newest that it has said.
-        after: &[("b", "success"), ("a", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--all-of", "a:conclusion=success", "--all-of", "b:conclusion=success", "--sticky"],
-        before: &[("a", "success"), ("a", "failure")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--first-of", "a:conclusion=success", "--first-of", "b:conclusion=success", "--count", "2"],
-        before: &[("a", "success"), ("b", "failure")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--then", "a:conclusion=success", "--then", "b:conclusion=success"],
-        before: &[("b", "success"), ("a", "success")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--source", "c", "--none-of", "a:conclusion=failure"],
-        before: &[("a", "success")],
-        after: &[("a", "failure"), ("c", "")],
-        code: 1,
-        last: "a:conclusion=failure: a t: failure",
-    },
-    Kind {
-        arguments: &["--source", "c", "--quiet-for", "1500ms"],
-        before: &[("c", "")],
-        after: &[("c", "success")],
-        code: 0,
-        last: "quiet for 1.5 s",
-    },
-];
-
 #[test]
 fn a_hub_that_is_killed_under_any_kind_of_wait_changes_nothing_of_its_end() {
     for kind in KINDS {
         let bus = Bus::new();
-        let emit = |events: &[(&str, &str)]| {
-            for (source, conclusion) in events {
-                let mut arguments = vec!["emit", "--source", source, "--type", "t"];
-                if !conclusion.is_empty() {
-                    arguments.extend(["--conclusion", conclusion]);
-                }
-                bus.ok(&arguments);
+        let emit = |events: &[Event]| {
+            for event in events {
+                bus.ok(&kinds::emit(event).each_ref().map(String::as_str));
             }
         };
         let mut hub = bus.hub();
