@@ -23,8 +23,10 @@ mod durability;
 mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
+mod hostile;
 mod http;
 mod kill;
+mod kinds;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
@@ -43,6 +45,7 @@ mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
+mod waiter;
 mod waiting;
 mod webhook;
 mod wire;

@@ -13,6 +13,7 @@ use waitbus::model::event::{Draft, ingest_method};
 use crate::harness::{Bus, Process, lock_holder, seeds};
 #[cfg(target_os = "linux")]
 use crate::harness::{skip, works};
+use crate::kinds::{self, Event, KINDS};
 use crate::random::Random;
 #[cfg(target_os = "linux")]
 use crate::terminal::Terminal;
@@ -38,11 +39,10 @@ fn number(line: &str) -> u64 {
 
 #[test]
 fn what_was_emitted_after_a_mark_is_never_missed() {
-    // A thousand runs with WAITBUS_SEEDS=1000.
     let bus = Bus::new();
     let _hub = bus.hub();
     let mut publisher = publisher(&bus);
-    for n in seeds(150) {
+    for n in seeds(1_000) {
         let mark = bus.ok(&["mark"]);
         publisher.publish(&draft("race", n)).unwrap();
         assert_eq!(number(&bus.ok(&["wait", "--after", &mark, "--source", "race", "--json", "--timeout", "60s"])), n);
@@ -52,12 +52,12 @@ fn what_was_emitted_after_a_mark_is_never_missed() {
 #[test]
 fn an_event_that_races_with_the_attachment_is_seen_or_lies_before_it() {
     // An earlier implementation missed events that were emitted right after `wait` had started, because it did not wait
-    // for the acknowledgement. A thousand runs with WAITBUS_SEEDS=1000.
+    // for the acknowledgement.
     let bus = Bus::new();
     let _hub = bus.hub();
     let mut publisher = publisher(&bus);
     let (mut before, mut after) = (0, 0);
-    for seed in seeds(150) {
+    for seed in seeds(1_000) {
         let mut random = Random::new(seed);
         let mut wait = Process::start(bus.command(&["wait", "-v", "--source", "race", "--json"]));
         // From before it has begun until long after it is attached: it takes a few milliseconds.
@@ -82,94 +82,13 @@ fn an_event_that_races_with_the_attachment_is_seen_or_lies_before_it() {
     println!("{before} before the attachment, {after} after it");
 }
 
-/// One kind of wait: what is emitted before the hub dies, what while it is dead, and how the wait ends.
-struct Kind {
-    arguments: &'static [&'static str],
-    before: &'static [(&'static str, &'static str)],
-    after: &'static [(&'static str, &'static str)],
-    code: i32,
-    last: &'static str,
-}
-
-const KINDS: &[Kind] = &[
-    Kind { arguments: &["--source", "a"], before: &[], after: &[("a", "failure")], code: 0, last: "a t: failure" },
-    Kind {
-        arguments: &["--source", "a", "--count", "3"],
-        before: &[("a", ""), ("a", "")],
-        after: &[("a", "failure")],
-        code: 0,
-        last: "a t: failure",
-    },
-    Kind {
-        arguments: &["--where", "source == 'a' && fields.conclusion != 'success'"],
-        before: &[("a", "success")],
-        after: &[("a", "failure")],
-        code: 0,
-        last: "a t: failure",
-    },
-    Kind {
-        arguments: &["--source", "a", "--verdict"],
-        before: &[("a", "")],
-        after: &[("a", "neutral")],
-        code: 4,
-        last: "a t: neutral",
-    },
-    Kind {
-        arguments: &["--all-of", "a:conclusion=success", "--all-of", "b:conclusion=success"],
-        before: &[("a", "success"), ("a", "failure")],
-        // Neither of these is an answer while the failure of `a` is the newest that it has said.
-        after: &[("b", "success"), ("a", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--all-of", "a:conclusion=success", "--all-of", "b:conclusion=success", "--sticky"],
-        before: &[("a", "success"), ("a", "failure")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--first-of", "a:conclusion=success", "--first-of", "b:conclusion=success", "--count", "2"],
-        before: &[("a", "success"), ("b", "failure")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--then", "a:conclusion=success", "--then", "b:conclusion=success"],
-        before: &[("b", "success"), ("a", "success")],
-        after: &[("b", "success")],
-        code: 0,
-        last: "b:conclusion=success: b t: success",
-    },
-    Kind {
-        arguments: &["--source", "c", "--none-of", "a:conclusion=failure"],
-        before: &[("a", "success")],
-        after: &[("a", "failure"), ("c", "")],
-        code: 1,
-        last: "a:conclusion=failure: a t: failure",
-    },
-    Kind {
-        arguments: &["--source", "c", "--quiet-for", "1500ms"],
-        before: &[("c", "")],
-        after: &[("c", "success")],
-        code: 0,
-        last: "quiet for 1.5 s",
-    },
-];
-
 #[test]
 fn a_hub_that_is_killed_under_any_kind_of_wait_changes_nothing_of_its_end() {
     for kind in KINDS {
         let bus = Bus::new();
-        let emit = |events: &[(&str, &str)]| {
-            for (source, conclusion) in events {
-                let mut arguments = vec!["emit", "--source", source, "--type", "t"];
-                if !conclusion.is_empty() {
-                    arguments.extend(["--conclusion", conclusion]);
-                }
-                bus.ok(&arguments);
+        let emit = |events: &[Event]| {
+            for event in events {
+                bus.ok(&kinds::emit(event).each_ref().map(String::as_str));
             }
         };
         let mut hub = bus.hub();
@@ -206,13 +125,13 @@ fn a_blocked_wait_makes_no_system_call_whatever_happens_to_others() {
     let waits: Vec<_> = kinds.iter().map(|arguments| bus.wait(arguments)).collect();
     let traces: Vec<_> = waits.iter().enumerate().map(|(n, wait)| Trace::start(&bus, n, wait)).collect();
     // Of the same sources, and for somebody else: they are delivered when that one has them.
-    let mut neighbour = bus.subscribe(&json!({"match": "n>=0", "heartbeat": seeds(1).count() > 1}));
+    let mut neighbour = bus.subscribe(&json!({"match": "n>=0", "heartbeat": is_full()}));
     let mut publisher = publisher(&bus);
     for n in 0..200 {
         publisher.publish(&draft(["a", "b"][usize::try_from(n % 2).unwrap()], n)).unwrap();
         assert_eq!(neighbour.numbers(1), [n]);
     }
-    if seeds(1).count() > 1 {
+    if is_full() {
         // The full tier: the hub sends its neighbour a heartbeat when nothing has happened for a minute.
         neighbour.stream.set_read_timeout(None).unwrap();
         assert_eq!(neighbour.frame()["kind"], "daemon_heartbeat");
@@ -225,22 +144,28 @@ fn a_blocked_wait_makes_no_system_call_whatever_happens_to_others() {
     }
 }
 
+/// Whether the full tier is asked for: more than one seed.
+#[cfg(target_os = "linux")]
+fn is_full() -> bool {
+    seeds(1).count() > 1
+}
+
 /// A tracer of a process that runs already.
 #[cfg(target_os = "linux")]
-struct Trace {
-    _tracer: Process,
+pub struct Trace {
+    tracer: Process,
     file: std::path::PathBuf,
 }
 
 #[cfg(target_os = "linux")]
 impl Trace {
-    fn start(bus: &Bus, n: usize, process: &Process) -> Trace {
+    pub fn start(bus: &Bus, n: usize, process: &Process) -> Trace {
         let file = bus.root().join(format!("trace-{n}"));
         let mut command = std::process::Command::new("strace");
         command.args(["-f", "-o"]).arg(&file).args(["-p", &process.child.id().to_string()]).stdin(Stdio::null());
         let mut tracer = Process::start(command);
         tracer.said("attached");
-        let trace = Trace { _tracer: tracer, file };
+        let trace = Trace { tracer, file };
         // It is attached to a call that goes on, and tells that.
         while trace.calls().is_empty() {
             std::thread::yield_now();
@@ -248,7 +173,14 @@ impl Trace {
         trace
     }
 
-    fn calls(&self) -> Vec<String> {
+    /// All that it has traced, once the process has ended.
+    pub fn ended(mut self) -> Vec<String> {
+        self.tracer.end();
+        self.calls()
+    }
+
+    /// What it has traced so far, a line a call.
+    pub fn calls(&self) -> Vec<String> {
         std::fs::read_to_string(&self.file).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 }
