@@ -5,6 +5,7 @@ pub mod model;
 
 pub mod sys;
 
+pub mod child;
 pub mod config;
 pub mod hub;
 pub mod ingest;

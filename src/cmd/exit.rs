@@ -3,8 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::child::NotStarted;
 use crate::client::BusError;
 use crate::model::frame::RejectReason;
+use crate::model::verdict::Verdict;
 use crate::store::StoreError;
 
 /// How the program ends.
@@ -28,6 +30,8 @@ pub enum Exit {
     NotFound,
     /// The code of the command that was run, passed through.
     Command(u8),
+    /// A verdict, under the code that `--exit-on` gives to its word.
+    Mapped(u8),
     /// A signal ended it, after a clean teardown.
     Signal(u8),
 }
@@ -57,8 +61,18 @@ impl Exit {
             Exit::TimedOut => 124,
             Exit::CannotExecute => 126,
             Exit::NotFound => 127,
-            Exit::Command(code) => code,
+            Exit::Command(code) | Exit::Mapped(code) => code,
             Exit::Signal(number) => 128 + number,
+        }
+    }
+}
+
+impl From<&Verdict> for Exit {
+    fn from(verdict: &Verdict) -> Exit {
+        match verdict {
+            Verdict::Success => Exit::Success,
+            Verdict::Failure(_) => Exit::Failed,
+            Verdict::Neither(_) => Exit::Neither,
         }
     }
 }
@@ -66,6 +80,15 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.code())
+    }
+}
+
+impl From<&NotStarted> for Exit {
+    fn from(problem: &NotStarted) -> Exit {
+        match problem {
+            NotStarted::NotFound => Exit::NotFound,
+            NotStarted::CannotExecute(_) => Exit::CannotExecute,
+        }
     }
 }
 
@@ -78,6 +101,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// It ends like this, for this reason.
+    pub fn of(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure { exit, message: message.to_string() }
+    }
+
     /// The person who called can mend it by calling differently.
     pub fn usage(message: impl fmt::Display) -> Failure {
         Failure { exit: Exit::Usage, message: message.to_string() }

@@ -3,6 +3,8 @@
 //! A verb turns what was typed into what was meant, calls the layer that does it, and ends in an [`Exit`]. Errors
 //! become text and a code here and nowhere else.
 
+mod asked;
+mod commit;
 mod completions;
 mod conditions;
 mod demo;
@@ -15,6 +17,8 @@ mod mark;
 mod output;
 mod prune;
 mod replay;
+mod report;
+mod run;
 mod secret;
 mod serve;
 mod status;
@@ -36,12 +40,22 @@ use crate::sys::activation::Passed;
 #[command(name = "waitbus", version, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: AnyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum AnyVerb {
+    #[command(flatten)]
+    OfTheBus(Verb),
+    Run(run::Arguments),
+    /// What `run` leaves behind when its command does
+    #[command(name = run::RELAY, hide = true)]
+    Relay,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Wait(wait::Arguments),
+    Wait(Box<wait::Arguments>),
     Emit(emit::Arguments),
     Tail(tail::Arguments),
     Replay(replay::Arguments),
@@ -71,7 +85,13 @@ pub fn main() -> ExitCode {
             return if message.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    match run(verb) {
+    let outcome = match verb {
+        AnyVerb::OfTheBus(verb) => run(verb),
+        // Its command runs whether or not there is a bus.
+        AnyVerb::Run(arguments) => run::run(&arguments, Directories::from_environment()),
+        AnyVerb::Relay => Ok(run::run_relay()),
+    };
+    match outcome {
         Ok(Exit::Success) if output::was_lost() => Exit::Bus.into(),
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -101,7 +121,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Install(arguments) => install::install(&arguments, &directories),
         Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
-        Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
+        Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
         Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories)),

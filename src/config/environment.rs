@@ -76,6 +76,11 @@ pub fn is_temporary(path: &Path) -> bool {
     ["/tmp", "/var/tmp"].iter().any(|temporary| path.starts_with(temporary))
 }
 
+/// The directory that this process works in, as far as it still exists.
+pub fn current_directory() -> io::Result<PathBuf> {
+    env::current_dir()
+}
+
 /// Where temporary files go.
 #[must_use]
 pub fn temporary_directory() -> PathBuf {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::connection::Fact;
+use super::judge::Judge;
 use super::signals::{Asked, Signals};
 use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
@@ -74,6 +75,7 @@ pub struct Service {
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
+    judge: Judge,
     facts: mpsc::UnboundedReceiver<Fact>,
     sender: mpsc::UnboundedSender<Fact>,
 }
@@ -107,6 +109,7 @@ impl Service {
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
+            judge: Judge::new(paths, sender.clone()),
             facts,
             sender,
         })
@@ -181,6 +184,9 @@ impl Service {
         if let Some(read) = self.hub.next_read() {
             self.read_page(&read)?;
         }
+        while let Some(question) = self.hub.next_question() {
+            self.judge.ask(question)?;
+        }
         while let Some(id) = self.hub.next_write() {
             self.write(id);
         }
@@ -192,7 +198,7 @@ impl Service {
         let Service { hub, reader, .. } = self;
         let (mut rows, mut bytes) = (0, 0);
         let mut foreign = false;
-        let exhausted = reader.scan(read.after, read.limit, read.with_payload, &mut |row| {
+        let exhausted = reader.scan(read.after, read.limit, false, &mut |row| {
             rows += 1;
             if read.reader.is_none() {
                 foreign |= is_foreign(&row);
@@ -222,10 +228,11 @@ impl Service {
     fn learn(&mut self, fact: Fact) -> Result<(), HubError> {
         match fact {
             Fact::Subscribe { subscribe, filter, stream, answer } => {
-                let Subscribe { since, heartbeat, status, .. } = subscribe;
+                let Subscribe { since, heartbeat, status, announce, .. } = *subscribe;
                 let since = since.map(|cursor| self.reader.resolve(cursor).map(|found| (cursor, found))).transpose()?;
                 let newest = self.reader.newest()?;
-                let subscription = Subscription { filter, since, newest, heartbeat, status };
+                let subscription =
+                    Subscription { filter, since, newest, heartbeat, status, announce, notes: Vec::new() };
                 let id = self.hub.subscribe(subscription, Instant::now());
                 self.streams.insert(id, stream);
                 self.pulse.subscribers(self.hub.subscribers());
@@ -233,8 +240,10 @@ impl Service {
                     self.forget(id);
                 }
             }
+            Fact::Bye(id) => self.hub.bye(id),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
+            Fact::Judged(question, opinions) => self.hub.judged(*question, &opinions?),
         }
         Ok(())
     }
@@ -268,6 +277,8 @@ impl Service {
                     let _ = sender.send(Fact::Writable(id));
                 });
             }
+            // What it has said last may not have been read yet, and decides how it has gone.
+            Err(_) if self.hub.is_source(id) => self.hub.blocked(id),
             Err(error) => {
                 debug!(%error, "a subscriber is gone");
                 self.forget(id);
@@ -287,7 +298,7 @@ impl Service {
                 }
                 match self.facts.recv().await {
                     // Whoever comes now finds a closed door, and knocks again.
-                    None | Some(Fact::Subscribe { .. }) => {}
+                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_) | Fact::Judged(..)) => {}
                     Some(Fact::Gone(id)) => self.forget(id),
                     Some(Fact::Writable(id)) => self.hub.writable(id),
                 }

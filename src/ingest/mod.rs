@@ -7,4 +7,5 @@
 
 pub mod form;
 pub mod github;
+pub mod junit;
 pub mod signature;

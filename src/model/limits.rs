@@ -22,8 +22,31 @@ pub const MAX_PATH_SEGMENTS: usize = 16;
 pub const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest expression of `where`, in bytes: a page of conditions. Its parser takes time and stack for each of them: of
+/// the worst 2 KiB a millisecond, and less than half a megabyte …
+pub const MAX_EXPRESSION_BYTES: usize = 2_048;
+/// … with at most this many brackets, calls and conditionals within each other …
+pub const MAX_EXPRESSION_NESTING: u16 = 32;
+/// … and as many operations upon each other, brackets or not: what is evaluated, checked and dropped by recursion.
+pub const MAX_EXPRESSION_DEPTH: usize = 64;
+/// Names, values and operations of one expression. An evaluation does each of them once at most.
+pub const MAX_EXPRESSION_NODES: usize = 512;
+/// Additions of one expression. Each of them may copy the texts that it joins; more than a handful is no condition.
+pub const MAX_EXPRESSION_ADDITIONS: usize = 8;
+/// Bytes of the event's texts that one evaluation may look at, each as often as it does: one large payload once, and
+/// usual fields thousands of times.
+pub const MAX_EVALUATION_BYTES: usize = 16 * 1024 * 1024;
+/// Sources that the hub knows at a time: what one machine runs, many times over. With their details they fit one frame,
+/// which is how `hub_status` tells them.
+pub const MAX_SOURCES: usize = 64;
+/// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
+pub const MAX_DETAIL_BYTES: usize = 768;
 /// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
 pub const HEARTBEAT: Duration = Duration::from_mins(1);
+
+/// Conditions of one subscription that the hub's loop asks an event; what has more is decided beside the loop, like
+/// everything that is costly. A person writes a handful.
+pub const MAX_LOOP_CONDITIONS: usize = 16;
 
 // ---- the hub --------------------------------------------------------------------------------------------------
 
@@ -37,6 +60,20 @@ pub const PAGE_ROWS: usize = 256;
 pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Subscribers that are fed from memory in one pass before the loop serves the sockets again.
 pub const FED_PER_PASS: usize = 32;
+/// Questions of one lane that are out at a time. Each holds a page; so many keep a thread busy, and more would only be
+/// held.
+pub const QUESTIONS_PER_LANE: usize = 64;
+/// Rows of one question: what a thread decides in well under a millisecond, if their filter is a usual one …
+pub const JUDGED_ROWS: usize = 64;
+/// … and their bytes, which one row may exceed: about what a subscriber's buffer takes.
+pub const JUDGED_BYTES: usize = 128 * 1024;
+/// What a thread decides in one turn before the next question has its own, in bytes of the rows times their conditions …
+pub const JUDGED_WORK: usize = 4 * 1024 * 1024;
+/// … and how many answers of expressions it keeps, so that one that many ask is evaluated once for each event.
+pub const KEPT_ANSWERS: usize = 8_192;
+/// Payloads that are kept while somebody asks for them, in bytes of their text, which one may exceed: parsed, they take
+/// several times as much.
+pub const KEPT_PAYLOADS: usize = 4 * 1024 * 1024;
 /// Newest events kept decoded for subscribers that are slightly behind, by count …
 pub const RING_EVENTS: usize = 512;
 /// … and by the bytes of their stored text, so that an idle hub stays small whatever the events were.
@@ -70,6 +107,11 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How long a client tries to have the hub back before it gives up with exit code 3.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How long nothing may change for a commit before everything that belongs to it is taken to have been seen: GitHub
+/// tells of the runs of a push, and of those that the end of a run starts, within seconds.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// Runs of a commit that the line of its verdict names: a person begins with the first, and a program has them all.
+pub const NAMED_RUNS: usize = 3;
 /// How long a client waits for a hub that it started to say that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size above which the log lines of services whose lines nobody else takes are thrown away at the next start, in bytes:
@@ -77,10 +119,34 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SERVICE_LOG_BYTES: u64 = 1024 * 1024;
 /// Stack of the thread that waits for the end of a hub that this client started, in bytes: it makes one system call.
 pub const REAPER_STACK_BYTES: usize = 64 * 1024;
+/// How long git may take to say what it knows of a directory: it reads a few small files.
+pub const GIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest answer of git that is read, in bytes: its remotes, of which even a large project has a hundred.
+pub const GIT_OUTPUT_BYTES: usize = 64 * 1024;
 /// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.
 pub const RETRY_MAX: Duration = Duration::from_millis(500);
+
+// ---- commands that are run ------------------------------------------------------------------------------------
+
+/// How long `run` holds its command back so that the start is committed before anything that the command does. A
+/// commit takes two milliseconds; a person does not notice fifty times that.
+pub const TELL_START_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long `run` stays after its command for the end to be committed. By then a log is locked or its disk hangs.
+pub const TELL_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much of the end of a command's standard error is looked at, in bytes …
+pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
+/// … and how many lines of it become part of the event: what one reads first when something has failed.
+pub const STDERR_TAIL_LINES: usize = 20;
+/// Largest JUnit report that is read, in bytes: some 100,000 tests with their output.
+pub const MAX_JUNIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How deep the elements of a JUnit report may be nested; real ones have five levels.
+pub const MAX_JUNIT_DEPTH: usize = 64;
+/// How many failing tests are named in an event: more is not read, and the count says how many there are …
+pub const MAX_FAILING_TESTS: usize = 100;
+/// … and how long each name may be, in characters, so that all of them travel in one frame.
+pub const MAX_TEST_NAME_CHARS: usize = 150;
 
 // ---- events ---------------------------------------------------------------------------------------------------
 

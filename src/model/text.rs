@@ -33,6 +33,50 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
+/// The last lines of what a program has printed, each as [`one_line`] has it, without the empty ones. Colours and other
+/// escape sequences are taken out whole, and of a line that was overwritten, as a progress bar is, what was left of it
+/// on the screen stays.
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> String {
+    let plain = without_escapes(text);
+    let shown = |line: &str| one_line(line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default());
+    let mut lines: Vec<String> = plain.rsplit('\n').map(shown).filter(|line| !line.is_empty()).take(count).collect();
+    lines.reverse();
+    lines.join("\n")
+}
+
+/// Takes escape sequences out (ECMA-48): `ESC [ … letter`, `ESC ] … BEL` or `ESC ] … ESC \`, and ESC with one character.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' => match rest.next() {
+                Some('[') => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some(']') => skip_command(&mut rest),
+                _ => {}
+            },
+            '\u{9b}' => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// An operating system command ends with BEL or ESC \; one that does neither ends with its line.
+fn skip_command(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    while let Some(c) = rest.next_if(|&c| c != '\n') {
+        match c {
+            '\u{7}' => return,
+            '\u{1b}' => {
+                rest.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Characters that take no space and hide or reorder what is around them: soft hyphens, bidirectional marks and
 /// overrides, zero-width characters, variation selectors, tags.
 #[must_use]
@@ -53,6 +97,20 @@ mod tests {
         assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "a [31mred bc d");
         assert_eq!(one_line("  spread\t out \n"), "spread out");
         assert_eq!(one_line("\u{9b}31m"), "31m");
+    }
+
+    #[test]
+    fn the_last_lines_are_what_was_left_on_the_screen() {
+        assert_eq!(last_lines("one\ntwo\n\n  \nthree", 2), "two\nthree");
+        assert_eq!(last_lines(" 1%\r 50%\r100%\r\n\u{1b}[1;31merror\u{1b}[0m: no\n", 9), "100%\nerror: no");
+        assert_eq!(
+            last_lines("\u{1b}]0;title\u{7}a\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{1b}\\ \u{1b}7b", 9),
+            "alink b"
+        );
+        assert_eq!(last_lines("\u{1b}]0;no end\nnext\u{9b}2Kline\0\u{202e}", 9), "nextline");
+        assert_eq!(last_lines("a\u{1b}", 9), "a");
+        assert_eq!(last_lines("a\u{1b}[", 9), "a");
+        assert_eq!(last_lines("", 9), "");
     }
 
     #[test]

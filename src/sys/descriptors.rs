@@ -1,6 +1,7 @@
-//! The descriptors that a process has, where that matters: before it starts another one.
+//! The descriptors that a process has, where that matters: before it starts another one, and to learn what that wrote.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -16,4 +17,10 @@ pub fn keep_to_ourselves() {
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
     }
+}
+
+/// The file that is standard error, opened anew to be read from; a system may refuse that where it was opened only to
+/// be written to.
+pub fn reopen_standard_error() -> io::Result<File> {
+    File::open("/dev/fd/2")
 }

@@ -15,5 +15,6 @@ pub mod logging;
 pub mod manager;
 pub mod private;
 pub mod ring;
+pub mod signals;
 pub mod terminal;
 pub mod wake;

@@ -18,28 +18,40 @@ mod activation;
 #[cfg(target_os = "linux")]
 mod booted;
 mod broadcast;
+mod checkout;
+mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
+mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
+mod hostile;
 mod http;
 mod kill;
+mod kinds;
 mod launchd;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
+mod predicates;
+mod races;
+#[cfg(target_os = "linux")]
+mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod setup;
 mod simulation;
+mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
 #[cfg(target_os = "linux")]
 mod supervision;
+mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
+mod waiter;
 mod waiting;
 mod webhook;
 mod wire;

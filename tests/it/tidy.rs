@@ -20,8 +20,9 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 5] = [
+const SLEEPERS: [(&str, &str); 6] = [
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
+    ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
@@ -153,7 +154,7 @@ fn the_inner_layers_have_no_io_and_no_clock() {
 
 #[test]
 fn only_the_services_log() {
-    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "client"]
+    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "child", "client"]
         .map(|layer| format!("src/{layer}/"));
     let silent = silent.each_ref().map(String::as_str);
     none(&within(r"\btracing\b|\b(trace|debug|info|warn|error)!", &silent));
@@ -260,8 +261,8 @@ fn the_readme_has_every_exit_code() {
     /// What a code is called in the table; a new one does not compile until it is here.
     fn spelling(exit: Exit) -> String {
         match exit {
-            // The command's own, whatever it is.
-            Exit::Command(_) => String::new(),
+            // The command's own, or what was asked for, whatever it is.
+            Exit::Command(_) | Exit::Mapped(_) => String::new(),
             Exit::Signal(n) => format!("{}+n", exit.code() - n),
             Exit::Success
             | Exit::Failed

@@ -1,0 +1,97 @@
+//! Running a command as if it had been started directly.
+//!
+//! The command stays in our process group, so the terminal, the shell and its jobs see what they would see without us.
+//! What the terminal sends reaches the command by itself; what somebody sends to us alone is passed on. We end only
+//! after the command, stop when it stops, and never because of a signal of our own.
+
+use std::io;
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, waitpid};
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
+};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
+
+use super::{Ended, NotStarted, asks_to_end};
+use crate::sys::signals::{is_ignored, stop_by};
+
+/// What asks for the end of a program.
+pub(super) const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// What else somebody may send to a command.
+const TELLING: [i32; 6] = [SIGTSTP, SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
+
+/// This process, hearing what is sent to it.
+#[derive(Debug)]
+pub struct Foreground {
+    signals: SignalsInfo<WithOrigin>,
+    asked_to_end: bool,
+}
+
+impl Foreground {
+    /// Starts to hear. From now on no signal but SIGKILL ends this process before its command. A signal that is
+    /// ignored stays so, here and for the command.
+    pub fn listen() -> io::Result<Foreground> {
+        let heard = ENDING.into_iter().chain(TELLING).filter(|&signal| !is_ignored(signal));
+        let signals = SignalsInfo::with_exfiltrator(heard.chain([SIGCHLD]), WithOrigin::default())?;
+        Ok(Foreground { signals, asked_to_end: false })
+    }
+
+    /// Runs a command to its end. One that is no longer wanted when this is called is not started.
+    pub fn run(&mut self, mut command: Command) -> Result<Ended, NotStarted> {
+        let ending = self.signals.pending().map(|origin| origin.signal).find(|&signal| asks_to_end(signal));
+        if let Some(signal) = ending {
+            self.asked_to_end = true;
+            return Ok(Ended::Signal(signal));
+        }
+        let child = command.spawn()?;
+        self.until_end(&child).map_err(NotStarted::CannotExecute)
+    }
+
+    /// Whether somebody wanted the command to end before it did.
+    #[must_use]
+    pub fn was_asked_to_end(&self) -> bool {
+        self.asked_to_end
+    }
+
+    fn until_end(&mut self, child: &Child) -> io::Result<Ended> {
+        let pid = Pid::from_child(child);
+        loop {
+            for origin in self.signals.wait() {
+                self.asked_to_end |= asks_to_end(origin.signal);
+                if is_for_us_alone(&origin, pid)
+                    && let Some(signal) = Signal::from_named_raw(origin.signal)
+                {
+                    // It may have ended; whoever sent the signal could not have known either.
+                    let _ = kill_process(pid, signal);
+                }
+            }
+            // Asked for after every signal: any number of SIGCHLD may have become one.
+            match waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
+                Some((_, status)) if status.stopped() => stop_by(status.stopping_signal().unwrap_or_default()),
+                Some((_, status)) => return Ok(ended(status)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Whether the command has not received a signal by itself. A terminal sends to the whole group, and so does a command
+/// that signals us, its parent of no interest.
+fn is_for_us_alone(origin: &Origin, command: Pid) -> bool {
+    match &origin.process {
+        _ if origin.signal == SIGCHLD => false,
+        Some(sender) => sender.pid != command.as_raw_nonzero().get(),
+        // A terminal that goes away tells the leader of its session only.
+        None => origin.signal == SIGHUP && getsid(None) == Ok(getpid()),
+    }
+}
+
+fn ended(status: WaitStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+    }
+}
