@@ -38,6 +38,8 @@ mod starting;
 mod supervision;
 mod tidy;
 #[cfg(target_os = "linux")]
+mod units;
+#[cfg(target_os = "linux")]
 mod user_manager;
 mod waiting;
 mod webhook;
