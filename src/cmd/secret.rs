@@ -161,9 +161,9 @@ fn whole(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn typed(name: &str, stdin: &mut Stdin) -> io::Result<Zeroizing<Vec<u8>>> {
-    output::say(&format!("{name} (it is not shown; end with Enter):"));
     let mut line = Zeroizing::new(vec![0; usize::try_from(MAX_SECRET_BYTES).unwrap_or_default() + 2]);
-    let length = terminal::read_hidden(stdin, &mut line)?;
+    let ask = || output::say(&format!("{name} (it is not shown; end with Enter):"));
+    let length = terminal::read_hidden(stdin, &mut line, ask)?;
     Ok(Zeroizing::new(line[..length].to_vec()))
 }
 

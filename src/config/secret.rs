@@ -79,6 +79,12 @@ pub enum BadSecret {
         /// Why.
         source: io::Error,
     },
+    /// It is encrypted for the service, and this is not the service.
+    #[error(
+        "the webhook secret is stored encrypted, and is given to the service alone: for a listener that is started by \
+         hand, store it with `waitbus secret set {WEBHOOK_SECRET} --plain`"
+    )]
+    Encrypted,
     /// It is too long to be one.
     #[error("the secret {} has more than {MAX_SECRET_BYTES} bytes", .0.display())]
     TooLong(PathBuf),
@@ -93,8 +99,17 @@ pub fn load(directories: &Directories) -> Result<Option<Secret>, BadSecret> {
     match environment::get("CREDENTIALS_DIRECTORY").map(PathBuf::from) {
         // The manager has seen to its mode, and shows it to this service alone.
         Some(credentials) => read(&credentials.join(WEBHOOK_SECRET), false),
-        None => read(&directories.credentials().join(WEBHOOK_SECRET), true),
+        None => match read(&directories.credentials().join(WEBHOOK_SECRET), true)? {
+            None if directories.credentials().join(encrypted(WEBHOOK_SECRET)).exists() => Err(BadSecret::Encrypted),
+            found => Ok(found),
+        },
     }
+}
+
+/// Name of the file of a secret that is encrypted.
+#[must_use]
+pub fn encrypted(name: &str) -> String {
+    format!("{name}.cred")
 }
 
 fn read(path: &Path, check_mode: bool) -> Result<Option<Secret>, BadSecret> {

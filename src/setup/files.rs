@@ -130,10 +130,13 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed())
 }
 
-/// Removes a file, and the directories that held nothing else and exist for such files alone.
+/// Removes a file or an empty directory, and the directories that held nothing else and exist for such files alone.
 pub fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(path, "removed")(error)),
+    let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Err(FileError::io(path, "removed")(error))
+        }
         _ => {
             // A directory that others use is not empty, and stays.
             let above = path.ancestors().skip(1).take_while(|above| is_for_such_files(above));

@@ -14,14 +14,15 @@ pub fn is_terminal(input: &impl AsFd) -> bool {
     isatty(input)
 }
 
-/// Reads a line without showing it; `Interrupted` if Ctrl-C was typed. While it reads, Ctrl-C is a character that ends
-/// the line and not a signal, which would leave the terminal as it is now.
-pub fn read_hidden(input: &mut (impl AsFd + Read), line: &mut [u8]) -> io::Result<usize> {
+/// Reads a line without showing it; `Interrupted` if Ctrl-C was typed. Asks only once nothing is shown any more. While
+/// it reads, Ctrl-C is a character that ends the line and not a signal, which would leave the terminal as it is then.
+pub fn read_hidden(input: &mut (impl AsFd + Read), line: &mut [u8], ask: impl FnOnce()) -> io::Result<usize> {
     let before = tcgetattr(&*input)?;
     let mut hidden = before.clone();
     hidden.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
     hidden.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
     tcsetattr(&*input, OptionalActions::Flush, &hidden)?;
+    ask();
     let read = input.read(line);
     tcsetattr(&*input, OptionalActions::Now, &before)?;
     let length = read?;

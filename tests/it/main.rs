@@ -29,6 +29,8 @@ mod listener;
 mod other_user;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod setup;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod starting;

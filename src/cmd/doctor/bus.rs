@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::{Finding, Here};
 use crate::client::status::HubState;
+use crate::config::settings::Settings;
 use crate::model::limits::MAX_CHECKED_LOG_BYTES;
 use crate::store::{LogPaths, Reader, StoreError};
 
@@ -34,6 +35,32 @@ fn directory(variable: &str, path: &Path) -> Finding {
         Finding::warning(format!("{shown} is open to others (mode {mode:03o})"), format!("Run `chmod 700 {shown}`"))
     } else {
         Finding::ok(format!("{shown} is yours alone"))
+    }
+}
+
+pub(super) fn configuration(here: &Here) -> Vec<Finding> {
+    match Settings::load(&here.directories) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![Finding::problem(error.to_string(), "The services do not start like this")],
+    }
+}
+
+/// Two logs are two buses: what is emitted into one is never delivered from the other.
+pub(super) fn store(here: &Here) -> Vec<Finding> {
+    let ours = LogPaths::new(&here.directories.state).database();
+    match &here.hub {
+        HubState::Running(status) if status.log_path.is_empty() => Vec::new(),
+        HubState::Running(status) if Path::new(&status.log_path) == ours => {
+            vec![Finding::ok("the hub and the command line use the same log")]
+        }
+        HubState::Running(status) => {
+            let what = format!("the hub reads {}, the command line writes {}", status.log_path, ours.display());
+            vec![Finding::problem(
+                what,
+                "Set the same WAITBUS_STATE_DIR for both: `waitbus install` does it for services",
+            )]
+        }
+        HubState::NotRunning | HubState::Silent { .. } => Vec::new(),
     }
 }
 

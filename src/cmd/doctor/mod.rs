@@ -23,7 +23,7 @@ use crate::setup::systemd::manager::Manager;
 /// Look for what could be wrong, and name the fix
 ///
 /// One line for each thing that was looked at: ok, warning (the bus works, something could be better) or problem.
-/// Exits 0 when nothing is a problem, else 3. Changes and starts nothing.
+/// Exits 0 when nothing is a problem, else 3. Changes nothing, and starts no service.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Print one JSON object for each finding
@@ -85,11 +85,13 @@ struct Here {
 type Check = fn(&Here) -> Vec<Finding>;
 
 /// Everything that is looked at, from the files to what runs.
-const CHECKS: [(&str, Check); 12] = [
+const CHECKS: [(&str, Check); 14] = [
     ("directories", bus::directories),
+    ("configuration", bus::configuration),
     ("log", bus::log),
     ("sockets", bus::sockets),
     ("hub", bus::hub),
+    ("store", bus::store),
     ("manager", services::manager),
     ("units", services::units),
     ("drop-ins", services::drop_ins),
@@ -103,7 +105,8 @@ const CHECKS: [(&str, Check); 12] = [
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
     let here = Here {
         hub: hub(directories).await.map_err(Failure::usage)?,
-        program: environment::program().map_err(|error| Failure::bus(format!("where this program is: {error}")))?,
+        program: environment::program_as_called()
+            .map_err(|error| Failure::bus(format!("where this program is: {error}")))?,
         manager: Manager::find(),
         directories: directories.clone(),
     };

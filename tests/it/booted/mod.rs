@@ -8,6 +8,7 @@ mod handover;
 mod idle;
 mod installation;
 mod package;
+mod repair;
 mod restart;
 mod roots;
 mod sandbox;

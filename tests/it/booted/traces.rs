@@ -46,6 +46,14 @@ fn the_secret_is_in_no_argument_no_environment_and_no_file_but_its_own() {
         let places = if kept { vec![STORED, HANDED_OVER] } else { vec![HANDED_OVER] };
         assert_eq!(found(machine, &generated), places, "{}", machine.suite);
 
+        // The hub need not know it: where it lies, where a helper says it and where it is handed over is closed to it.
+        machine.wait(&["--source", "github", "--since", "1h"]).code();
+        let hub = machine.property("waitbus.service", "MainPID");
+        let handed_over = "/run/user/1000/credentials";
+        for closed in [handed_over, "/home/dev/.local/state/waitbus/credentials", "/run/user/1000/waitbus/secrets"] {
+            machine.root(&format!("grep -q 'inaccessible/dir {closed} ' /proc/{hub}/mountinfo"));
+        }
+
         // Replaced, and from standard input.
         let given = "another secret of the same machine";
         let mut rotate = machine.command_of_dev(&["waitbus", "secret", "rotate", "github-webhook-secret"]);
