@@ -62,7 +62,8 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
         }
         return Ok(Exit::Success);
     }
-    let program = environment::program().map_err(|error| Failure::bus(format!("where this program is: {error}")))?;
+    let program =
+        environment::program_as_called().map_err(|error| Failure::bus(format!("where this program is: {error}")))?;
     let doubt = place(&program)?;
     let plan = setup::install(&Wanted { directories, program: &program, webhook: arguments.webhook })?;
     if let Some(doubt) = doubt {

@@ -11,7 +11,7 @@ use super::output;
 use super::time;
 use crate::config::directories::Directories;
 use crate::config::environment;
-use crate::config::settings::{BadSettings, Settings, Stay};
+use crate::config::settings::{BadSettings, Settings, Stay, WEBHOOK_ADDRESS};
 use crate::daemon::boot::{DaemonError, Plan, Ready, run};
 use crate::daemon::hub::Ended;
 use crate::model::limits::{IDLE_EXIT, SERVICE_LOG_BYTES};
@@ -89,7 +89,7 @@ impl Address {
             return Ok(address);
         }
         match environment::get_text(environment::WEBHOOK_ADDR) {
-            None => Ok(environment::DEFAULT_WEBHOOK_ADDRESS),
+            None => Ok(WEBHOOK_ADDRESS),
             Some(text) => text.parse().map_err(|_| {
                 Failure::usage(format!("{} is {text:?}, but it must be IP:PORT", environment::WEBHOOK_ADDR))
             }),

@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Directory of the sockets.
@@ -14,8 +13,6 @@ pub const STATE_DIR: &str = "WAITBUS_STATE_DIR";
 pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
 /// Address of the webhook listener.
 pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
-/// Where the webhook listener is without it.
-pub const DEFAULT_WEBHOOK_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9_000));
 /// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
@@ -70,6 +67,25 @@ pub fn program() -> io::Result<PathBuf> {
     Ok(replaced.filter(|path| path.exists()).unwrap_or(path))
 }
 
+/// The program that runs, by the name under which it was called: a link that a package manager turns to each new
+/// version stays one, while the directory that it is in is named as it is.
+pub fn program_as_called() -> io::Result<PathBuf> {
+    let program = program()?;
+    let called = env::args_os().next().and_then(|name| called_as(Path::new(&name), get("PATH"), &program));
+    Ok(called.unwrap_or(program))
+}
+
+/// A name of the program, if it leads to it.
+fn called_as(name: &Path, path: Option<OsString>, program: &Path) -> Option<PathBuf> {
+    let found = if name.components().count() > 1 {
+        name.to_owned()
+    } else {
+        env::split_paths(&path?).map(|directory| directory.join(name)).find(|path| path.is_file())?
+    };
+    let named = found.parent()?.canonicalize().ok()?.join(found.file_name()?);
+    (named.canonicalize().ok()? == program.canonicalize().ok()?).then_some(named)
+}
+
 /// Whether a file is where services have a directory of their own (`PrivateTmp=`), and do not see this one.
 #[must_use]
 pub fn is_temporary(path: &Path) -> bool {
@@ -85,4 +101,32 @@ pub fn current_directory() -> io::Result<PathBuf> {
 #[must_use]
 pub fn temporary_directory() -> PathBuf {
     env::temp_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_program_keeps_the_link_by_which_it_was_called_if_that_leads_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let (version, links) = (root.join("0.3.0"), root.join("links"));
+        std::fs::create_dir(&version).unwrap();
+        let program = version.join("waitbus");
+        std::fs::write(&program, "").unwrap();
+        std::fs::create_dir(&links).unwrap();
+        symlink(&program, links.join("waitbus")).unwrap();
+        symlink(&links, root.join("bin")).unwrap();
+        let link = Some(links.join("waitbus"));
+        assert_eq!(called_as(&root.join("bin/waitbus"), None, &program), link);
+        let path = env::join_paths([root.join("nowhere"), root.join("bin")]).unwrap();
+        assert_eq!(called_as(Path::new("waitbus"), Some(path.clone()), &program), link);
+        std::fs::write(root.join("other"), "").unwrap();
+        assert_eq!(called_as(Path::new("waitbus"), Some(path), &root.join("other")), None, "another program's name");
+        assert_eq!(called_as(Path::new("waitbus"), None, &program), None);
+        assert_eq!(called_as(Path::new("nonsense"), Some(links.into()), &program), None);
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::model::duration;
 use crate::model::limits::MAX_SETTINGS_BYTES;
 use crate::model::nearest::nearest;
 use crate::sys::logging::{self, Level};
+
+/// Where the webhook listener listens when nobody says otherwise, and where its `.socket` unit does.
+pub const WEBHOOK_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9_000);
 
 const LOG: &str = "log";
 const IDLE_EXIT: &str = "idle_exit";

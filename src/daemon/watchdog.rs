@@ -38,11 +38,14 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When each loop has last shown itself; none while it is suspended.
-    seen: Vec<Option<Instant>>,
+    loops: Loops,
     /// What the manager has been told last.
     told: Option<String>,
 }
+
+/// When each loop has last shown itself; none while it is suspended.
+#[derive(Debug, Default)]
+struct Loops(Vec<Option<Instant>>);
 
 /// One loop's part in it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -136,42 +139,67 @@ impl Lane {
     }
 }
 
+impl Loops {
+    /// One more, which is watched; its place.
+    fn join(&mut self, now: Instant) -> usize {
+        self.0.push(Some(now));
+        self.0.len() - 1
+    }
+
+    /// One has woken up. Returns whether the watchdog has to be set.
+    fn rouse(&mut self, place: usize, now: Instant) -> bool {
+        let first = self.0.iter().all(Option::is_none);
+        self.0[place] = Some(now);
+        first
+    }
+
+    /// One has nothing to do. Returns whether the watchdog has to be suspended.
+    fn rest(&mut self, place: usize) -> bool {
+        self.0[place] = None;
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// One has shown itself. Returns whether the manager may hear of it: unless another one has been silent for too long.
+    fn seen(&mut self, place: usize, now: Instant, period: Duration) -> bool {
+        self.0[place] = Some(now);
+        self.0.iter().flatten().all(|&seen| now.saturating_duration_since(seen) <= period)
+    }
+
+    /// Whether one that is watched has not shown itself for so long.
+    fn is_late(&self, place: usize, now: Instant, after: Duration) -> bool {
+        self.0[place].is_some_and(|seen| now.saturating_duration_since(seen) > after)
+    }
+}
+
 impl Shared {
     fn join(&self) -> usize {
-        let mut state = self.lock();
-        state.seen.push(Some(Instant::now()));
-        state.seen.len() - 1
+        self.lock().loops.join(Instant::now())
     }
 
     fn rouse(&self, place: usize) {
+        // Told under the lock, so that no other loop's word can overtake it.
         let mut state = self.lock();
-        let first = state.seen.iter().all(Option::is_none);
-        state.seen[place] = Some(Instant::now());
-        if first {
+        if state.loops.rouse(place, Instant::now()) {
             manager::watch_every(self.period, None);
         }
     }
 
     fn rest(&self, place: usize) {
         let mut state = self.lock();
-        state.seen[place] = None;
-        if state.seen.iter().all(Option::is_none) {
+        if state.loops.rest(place) {
             manager::watch_every(Duration::ZERO, self.news(&mut state));
         }
     }
 
-    /// A loop has shown itself. The manager hears of it unless another one has been silent for too long.
     fn seen(&self, place: usize) {
         let mut state = self.lock();
-        let now = Instant::now();
-        state.seen[place] = Some(now);
-        if state.seen.iter().flatten().all(|&seen| now.duration_since(seen) <= self.period) {
+        if state.loops.seen(place, Instant::now(), self.period) {
             manager::alive(self.news(&mut state));
         }
     }
 
     fn seen_late(&self, place: usize) {
-        let late = self.lock().seen[place].is_some_and(|seen| seen.elapsed() > self.period / 2);
+        let late = self.lock().loops.is_late(place, Instant::now(), self.period / 2);
         if late {
             self.seen(place);
         }
@@ -192,5 +220,47 @@ impl Shared {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_watchdog_is_set_with_the_first_loop_that_wakes_and_suspended_with_the_last_that_sleeps() {
+        let now = Instant::now();
+        let mut loops = Loops::default();
+        let (hub, listener) = (loops.join(now), loops.join(now));
+        assert!(!loops.rest(hub), "the listener works");
+        assert!(loops.rest(listener));
+        assert!(loops.rouse(hub, now));
+        assert!(!loops.rouse(listener, now), "it is set already");
+        assert!(!loops.rest(hub));
+        assert!(!loops.rouse(hub, now));
+        assert!(!loops.rest(listener));
+        assert!(loops.rest(hub));
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_not_hidden_by_one_that_works() {
+        let start = Instant::now();
+        let mut loops = Loops::default();
+        let (hub, listener) = (loops.join(start), loops.join(start));
+        let half = PERIOD / 2;
+        assert!(loops.seen(hub, start + half, PERIOD) && loops.seen(hub, start + PERIOD, PERIOD));
+        for beat in 3..10 {
+            assert!(!loops.seen(hub, start + half * beat, PERIOD), "the listener has hung for {beat} half periods");
+        }
+        // Sleeping and waking again is no way around it.
+        assert!(!loops.rest(hub) && !loops.rouse(hub, start + PERIOD * 6));
+        assert!(!loops.seen(hub, start + PERIOD * 6, PERIOD));
+        assert!(loops.is_late(listener, start + PERIOD * 6, half));
+        assert!(loops.seen(listener, start + PERIOD * 6, PERIOD));
+        // One that sleeps is not missed.
+        assert!(!loops.rest(listener) && !loops.is_late(listener, start + PERIOD * 9, half));
+        assert!(loops.seen(hub, start + PERIOD * 9, PERIOD));
     }
 }

@@ -252,6 +252,7 @@ impl Keeper {
 pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, SetupError> {
     let keeper = Keeper { directory: directories.credentials(), manager: None };
     let mut plan = Plan::new();
+    let mut ours = Vec::new();
     for known in KNOWN {
         let socket = Helper::of(known.name).socket;
         if manager.show(&[&socket])?.iter().any(UnitState::is_active) {
@@ -260,8 +261,13 @@ pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, Set
         for path in places(manager, known) {
             plan.extend(files::removal(&path)?.map(Step::Change));
         }
-        let secrets = [keeper.plain(known), keeper.encrypted(known)];
-        plan.extend(secrets.into_iter().filter(|path| path.symlink_metadata().is_ok()).map(Step::Remove));
+        ours.extend([keeper.plain(known), keeper.encrypted(known)]);
+    }
+    if let Ok(entries) = fs::read_dir(&keeper.directory) {
+        let (secrets, others): (Vec<_>, Vec<_>) =
+            entries.flatten().map(|entry| entry.path()).partition(|path| ours.contains(path));
+        plan.extend(secrets.into_iter().map(Step::Remove));
+        plan.extend(others.is_empty().then_some(Step::Remove(keeper.directory)));
     }
     Ok(plan)
 }

@@ -12,7 +12,7 @@ const SHARED: u32 = 0o1002;
 /// Makes a directory, with its parents, where it is missing; takes everybody else's rights to look into it away. One
 /// that others use is refused and left alone: it is not ours to close, and what lies in it may not be ours.
 pub fn directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(read_only)?;
     let found = metadata(path)?;
     let owner = found.uid();
     if owner != rustix::process::geteuid().as_raw() {
@@ -27,6 +27,16 @@ pub fn directory(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     }
     take_rights(path, 0o700)
+}
+
+/// A service may write where its unit says and nowhere else, which looks like a broken disk.
+fn read_only(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::ReadOnlyFilesystem {
+        return error;
+    }
+    let remedy = "a systemd unit may write where its ReadWritePaths= says, if that was there when it started: after \
+                  removing the usual directory, run `systemctl --user restart waitbus.socket`";
+    io::Error::new(error.kind(), format!("{error}; {remedy}"))
 }
 
 /// Takes everybody else's rights on an existing file away.

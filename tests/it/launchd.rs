@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 use waitbus::config::directories::Directories;
-use waitbus::config::environment::DEFAULT_WEBHOOK_ADDRESS;
+use waitbus::config::settings::WEBHOOK_ADDRESS;
 use waitbus::model::limits::{GRACE, SERVICE_LOG_BYTES};
 use waitbus::setup::launchd::agents::{Agent, HUB, WEBHOOK};
 use waitbus::setup::{SetupError, Wanted};
@@ -71,14 +71,14 @@ fn the_agents_open_the_sockets_that_the_program_serves_where_clients_look_for_th
     }
     assert_eq!(keys(&webhook["Sockets"]), BTreeSet::from([activation::WEBHOOK]));
     let socket = &webhook["Sockets"][activation::WEBHOOK];
-    assert!(DEFAULT_WEBHOOK_ADDRESS.is_ipv4() && DEFAULT_WEBHOOK_ADDRESS.ip().is_loopback());
-    let (host, port) = (DEFAULT_WEBHOOK_ADDRESS.ip().to_string(), DEFAULT_WEBHOOK_ADDRESS.port().to_string());
+    assert!(WEBHOOK_ADDRESS.is_ipv4() && WEBHOOK_ADDRESS.ip().is_loopback());
+    let (host, port) = (WEBHOOK_ADDRESS.ip().to_string(), WEBHOOK_ADDRESS.port().to_string());
     // A family, because launchd opens one socket for each that there is; text for the port, because it is a service.
     let expected = json!({"SockNodeName": host, "SockServiceName": port, "SockFamily": "IPv4", "SockType": "stream"});
     assert_eq!(*socket, expected);
     let help = Command::new(program()).args(["listen", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains(&format!("[default: {DEFAULT_WEBHOOK_ADDRESS}]")), "{help}");
+    assert!(help.contains(&format!("[default: {WEBHOOK_ADDRESS}]")), "{help}");
 }
 
 #[test]

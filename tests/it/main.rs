@@ -50,6 +50,8 @@ mod supervision;
 mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
+mod units;
+#[cfg(target_os = "linux")]
 mod user_manager;
 mod waiter;
 mod waiting;

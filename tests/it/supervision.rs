@@ -24,7 +24,8 @@ fn watched(bus: &Bus, arguments: &[&str]) -> (Process, Ear) {
     let ear = Ear::at(&path);
     let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", PERIOD)];
     let process = activate(bus, arguments, "", &[], &variables);
-    assert!(ear.hears().contains(&"READY=1".to_owned()));
+    // On a busy machine it works for longer than half a period before it is ready.
+    ear.hears_of("READY=1");
     ear.hears_of(SUSPENDED);
     (process, ear)
 }
@@ -108,13 +109,12 @@ fn both_loops_of_serve_are_watched_as_one() {
     let names = ["broadcast", "doorbell", "webhook"];
     let passed = names.map(|name| sockets.named(name));
     let mut serve = activate(&bus, &["serve"], &names.join(":"), &passed, &variables);
-    assert!(ear.hears().contains(&"READY=1".to_owned()));
+    ear.hears_of("READY=1");
     ear.hears_of(SUSPENDED);
     assert_eq!(deliver(address, "push", "d1", &payload("push.payload.json")).status, 200);
     assert_eq!(ear.hears(), [SET], "whichever loop is first");
     ear.hears_of(SUSPENDED);
     serve.stop();
-    assert!(ear.hears_of("STOPPING=1").iter().all(|line| line != ALIVE || line != SET));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::setup::systemd::manager::Manager;
 /// Look for what could be wrong, and name the fix
 ///
 /// One line for each thing that was looked at: ok, warning (the bus works, something could be better) or problem.
-/// Exits 0 when nothing is a problem, else 3. Changes and starts nothing.
+/// Exits 0 when nothing is a problem, else 3. Changes nothing, and starts no service.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Print one JSON object for each finding
@@ -105,7 +105,8 @@ const CHECKS: [(&str, Check); 14] = [
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
     let here = Here {
         hub: hub(directories).await.map_err(Failure::usage)?,
-        program: environment::program().map_err(|error| Failure::bus(format!("where this program is: {error}")))?,
+        program: environment::program_as_called()
+            .map_err(|error| Failure::bus(format!("where this program is: {error}")))?,
         manager: Manager::find(),
         directories: directories.clone(),
     };

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::environment::DEFAULT_WEBHOOK_ADDRESS;
+use crate::config::settings::WEBHOOK_ADDRESS;
 use crate::setup::files::MARK;
 use crate::setup::{SetupError, Wanted};
 
@@ -63,8 +63,8 @@ fn value(mark: &str, wanted: &Wanted<'_>) -> Result<PathBuf, SetupError> {
         "CONFIG_DIR" => directories.config.clone(),
         "HUB_LOG" => directories.hub_log(),
         "LISTEN_LOG" => directories.listen_log(),
-        "WEBHOOK_HOST" => DEFAULT_WEBHOOK_ADDRESS.ip().to_string().into(),
-        "WEBHOOK_PORT" => DEFAULT_WEBHOOK_ADDRESS.port().to_string().into(),
+        "WEBHOOK_HOST" => WEBHOOK_ADDRESS.ip().to_string().into(),
+        "WEBHOOK_PORT" => WEBHOOK_ADDRESS.port().to_string().into(),
         // A test sees to it that none is left.
         unknown => format!("@{unknown}@").into(),
     })

@@ -59,8 +59,8 @@ pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     if reload {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
     }
-    let leftovers = [directories.hub_log(), directories.credentials()];
-    plan.extend(leftovers.into_iter().filter(|path| path.exists()).map(Step::Remove));
+    let log = directories.hub_log();
+    plan.extend(log.exists().then_some(Step::Remove(log)));
     Ok(plan)
 }
 

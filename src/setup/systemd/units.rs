@@ -170,7 +170,7 @@ mod tests {
         }
         for line in [
             "ListenStream=/run/else where/broadcast.sock",
-            "ExecStartPre=mkdir -p -m 0700 \"/my$$tate\"",
+            "ExecStartPre=mkdir -p -m 0700 \"/my$$tate\" \"/my$$tate/credentials\" \"/run/else where\" \"/run/else where/secrets\" %t/credentials",
             "ReadWritePaths=\"-/my$tate\" \"/run/else where\"",
             "LoadCredential=github-webhook-secret:/my$tate/credentials/github-webhook-secret",
         ] {

@@ -114,7 +114,8 @@ struct Trial<'a> {
 fn open(machine: &Machine, trials: &[Trial<'_>]) -> Vec<Vec<bool>> {
     let units = "/home/dev/.config/systemd/user";
     for (number, trial) in trials.iter().enumerate() {
-        let lines: String = trial.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let lines: Vec<_> = trial.settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let lines = lines.concat();
         let place = format!("/home/dev/trial-{number}");
         machine.write(&place, &format!("{}\n", trial.commands.join("\n")));
         machine.write(

@@ -109,6 +109,7 @@ impl Client {
                 "notes",
                 "version",
                 "pid",
+                "log_path",
                 "uptime_sec",
                 "lagging",
                 "max_lag",
