@@ -55,6 +55,14 @@ impl LogAlone {
         Ok(LogAlone { reader, watch, filter, position, ready })
     }
 
+    /// What there is to say about the filter, as far as the log tells in a short time. Whoever only reads is not held up
+    /// by names that cannot be read.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let Ok(mut learned) = self.reader.names() else { return Vec::new() };
+        let complete = self.reader.learn_at_once(&mut learned).unwrap_or(false);
+        if complete { learned.vocabulary.notes(&self.filter, &|_| false) } else { Vec::new() }
+    }
+
     /// Where it begins, before the first item.
     pub(super) fn cursor(&self) -> EventId {
         self.position.id

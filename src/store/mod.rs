@@ -10,6 +10,7 @@
 
 pub mod checkpoint;
 pub mod durable;
+mod names;
 pub mod prune;
 mod read;
 mod schema;
@@ -20,6 +21,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use names::{Learned, Scribe};
 pub use read::{Reader, Size};
 pub use write::{Appended, Writer};
 

@@ -221,7 +221,7 @@ impl Reader {
     }
 
     /// One view of the log for a reader that may have no more than that: to begin it is what can fail there.
-    fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+    pub(super) fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
         if !self.read_only || !self.connection.is_autocommit() {
             return Ok(None);
         }
@@ -233,11 +233,11 @@ impl Reader {
         begun.map(Some).map_err(|error| self.error(&error))
     }
 
-    fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
+    pub(super) fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
         self.connection.prepare_cached(sql).map_err(|error| self.error(&error))
     }
 
-    fn error(&self, error: &rusqlite::Error) -> StoreError {
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::sql(&self.paths.database(), error)
     }
 }

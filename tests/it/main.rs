@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod kill;
 mod listener;
+mod notes;
 #[cfg(target_os = "linux")]
 mod other_user;
 #[cfg(target_os = "linux")]
