@@ -45,6 +45,15 @@ impl LogAlone {
         self.pages.position.id
     }
 
+    /// What there is to say about the filter, as far as the log tells in a short time. Whoever only reads is not held up
+    /// by names that cannot be read.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let Pages { reader, filter, .. } = &self.pages;
+        let Ok(mut learned) = reader.names() else { return Vec::new() };
+        let complete = reader.learn_at_once(&mut learned).unwrap_or(false);
+        if complete { learned.vocabulary.notes(filter, &|_| false) } else { Vec::new() }
+    }
+
     /// The next item.
     pub(super) async fn next(&mut self) -> Result<Item, BusError> {
         loop {

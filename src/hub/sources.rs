@@ -112,6 +112,12 @@ impl Hub {
         }
     }
 
+    /// Whether a source of this name has announced itself.
+    #[must_use]
+    pub fn knows_source(&self, name: &str) -> bool {
+        self.sources.known.contains_key(name)
+    }
+
     /// Whether this connection is a source.
     #[must_use]
     pub fn is_source(&self, id: SubscriberId) -> bool {
@@ -184,7 +190,9 @@ impl Hub {
             return;
         };
         let reached = subscriber.position(tail).seq;
-        let due = subscriber.owed.iter().filter(|&(_, &end)| end <= reached);
+        // Of one that has changed again, the newer state is told, and later: more has to come before it.
+        let settled = |name: &String| !self.sources.changed.contains(name);
+        let due = subscriber.owed.iter().filter(|&(name, &end)| end <= reached && settled(name));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if !subscriber.has_room() {
                 break;

@@ -21,3 +21,4 @@ pub mod source;
 pub mod subscribe;
 pub mod text;
 pub mod verdict;
+pub mod vocabulary;

@@ -1,6 +1,6 @@
 //! A simulated client: one filter over many connections, a socket of bounded size, and a mistrust of every frame.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Value, json};
 use waitbus::hub::SubscriberId;
@@ -40,6 +40,8 @@ pub struct Connection {
     at: usize,
     /// The kind of the last frame.
     last: String,
+    /// What it has been told of each source last: the state, and the number that the source had told of itself.
+    pub told: HashMap<String, (String, u64)>,
 }
 
 impl Connection {
@@ -55,6 +57,7 @@ impl Connection {
             first: first.into(),
             at,
             last: String::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -133,6 +136,7 @@ impl Client {
                 self.heartbeats += 1;
                 self.reached(id(&frame["cursor"]), log);
             }
+            "source_status" => self.source(&frame, log),
             "shutdown" => self.reached(id(&frame["cursor"]), log),
             _ => panic!("a frame out of place: {frame}"),
         }
@@ -157,6 +161,19 @@ impl Client {
         assert_eq!(frame.get("payload"), None);
         self.newest = number;
         self.move_to(number, name);
+    }
+
+    /// How a source is. One that is not there any more has said everything before.
+    fn source(&mut self, frame: &Value, log: &Log) {
+        let text = |key: &str| frame[key].as_str().expect("a text").to_owned();
+        let (source, state) = (text("source"), text("state"));
+        let number = frame["detail"]["n"].as_u64().expect("the number that it had told");
+        assert!(self.wanted.could_concern(&source), "{frame} is nothing for {:?}", self.wanted);
+        if state != "alive" {
+            self.owed_nothing_before(log.ends[&number], log);
+        }
+        let connection = self.connection.as_mut().expect("frames come on connections");
+        connection.told.insert(source, (state, number));
     }
 
     /// A row that cannot be read: exactly the next one that concerns this client.

@@ -19,7 +19,9 @@ impl World {
         let index = self.random.within(0..=self.clients.len() - 1);
         match self.random.within(0..=99) {
             0..=19 => self.publish(),
-            20..=24 => self.insert_foreign(),
+            20..=22 => self.insert_foreign(),
+            23 => self.announce(),
+            24 => self.end_source(),
             25..=29 => self.insert_unreadable(),
             30..=41 => self.join(index),
             42..=44 => self.disconnect(index),
@@ -62,6 +64,10 @@ impl World {
         for index in 0..self.clients.len() {
             self.disconnect(index);
         }
+        while self.hub.subscribers() > 0 {
+            self.end_source();
+        }
+        self.settle();
         assert_eq!((self.hub.subscribers(), self.hub.deadline()), (0, None));
         assert_eq!((self.hub.next_read(), self.hub.next_write()), (None, None));
     }

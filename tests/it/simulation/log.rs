@@ -36,12 +36,21 @@ pub struct Log {
     horizons: Vec<Place>,
     /// Which places an id has been a name of.
     names: HashMap<EventId, Vec<usize>>,
+    /// Where the log ended when a source did, by the number that it had told of itself.
+    pub ends: HashMap<u64, usize>,
 }
 
 impl Log {
     pub fn new() -> Log {
         let names = HashMap::from([(EventId::ZERO, vec![0])]);
-        Log { rows: Vec::new(), horizon: (0, EventId::ZERO), latest_ms: 0, horizons: Vec::new(), names }
+        Log {
+            rows: Vec::new(),
+            horizon: (0, EventId::ZERO),
+            latest_ms: 0,
+            horizons: Vec::new(),
+            names,
+            ends: HashMap::new(),
+        }
     }
 
     /// The number of the newest row that was ever committed.

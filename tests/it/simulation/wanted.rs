@@ -94,6 +94,16 @@ impl Wanted {
         }
     }
 
+    /// Whether some event of this source could be wanted, for all that is known of it.
+    pub fn could_concern(&self, source: &str) -> bool {
+        let source = SOURCES.into_iter().find(|known| *known == source);
+        let (id, kind, number, payload, received_at, key) = (None, None, None, None, None, None);
+        let (repo, readable, huge) = (REPOS[0], false, false);
+        let row = ModelRow { id, source, kind, repo, number, payload, received_at, key, readable, huge };
+        self.where_.is_none_or(|condition| condition.holds(&row))
+            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| hold(all, &row)))
+    }
+
     fn passes(&self, (owner, repo): (&str, &str)) -> bool {
         let passes = |filter: &&str| match filter.to_lowercase().split_once('/') {
             Some((wanted, "*")) => wanted == owner,

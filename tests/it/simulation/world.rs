@@ -1,6 +1,7 @@
 //! One history: a hub, its log and its clients, and the steps that chance takes with them. The world drives the hub as
 //! the broadcast service does, with sockets and a clock of its own.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use super::Profile;
 use super::client::{Client, Connection};
 use super::log::Log;
 use super::shelf::Shelf;
+use super::wanted::SOURCES;
 use crate::random::Random;
 
 pub struct World {
@@ -27,6 +29,11 @@ pub struct World {
     pub clients: Vec<Client>,
     /// What has been asked and not been answered.
     questions: Vec<Question>,
+    /// The connections that are sources.
+    sources: Vec<(SubscriberId, &'static str)>,
+    /// How each source is, and the number that it told of itself last.
+    states: HashMap<&'static str, (&'static str, u64)>,
+    announcements: u64,
     /// The newest row that the hub has been told of, by the bell or by a subscription.
     told: usize,
     /// Whether the hub is shutting down.
@@ -64,6 +71,9 @@ impl World {
             hub,
             clients,
             questions: Vec::new(),
+            sources: Vec::new(),
+            states: HashMap::new(),
+            announcements: 0,
             told: 0,
             stopping: false,
             start,
@@ -177,6 +187,65 @@ impl World {
         true
     }
 
+    /// A source comes.
+    pub fn announce(&mut self) {
+        let source = self.random.pick(&SOURCES);
+        self.announcements += 1;
+        let number = self.announcements;
+        let nothing = [format!("source={source}"), "event_id=null".to_owned()];
+        let announcement = json!({"source": source, "detail": {"n": number}});
+        let frame = json!({"match": nothing, "heartbeat": false, "announce": announcement});
+        let Subscribe { announce, .. } = Subscribe::parse(frame.to_string().as_bytes()).unwrap();
+        let filter = Subscribe::parse(frame.to_string().as_bytes()).unwrap().filter().unwrap();
+        let newest = self.shelf.reader.newest().unwrap();
+        let (since, heartbeat, status, notes) = (None, false, false, Vec::new());
+        let subscription = Subscription { filter, since, newest, heartbeat, status, announce, notes };
+        let id = self.hub.subscribe(subscription, self.now());
+        self.note(format!("source {number} comes: {source}"));
+        self.sources.push((id, source));
+        self.states.insert(source, ("alive", number));
+    }
+
+    /// A source ends, with a goodbye or without one.
+    pub fn end_source(&mut self) {
+        if self.sources.is_empty() {
+            return;
+        }
+        let (id, source) = self.sources.remove(self.random.within(0..=self.sources.len() - 1));
+        let bye = self.random.chance(50);
+        if bye {
+            self.hub.bye(id);
+        }
+        self.hub.disconnected(id, self.now());
+        self.note(format!("a source ends: {source}, with a goodbye: {bye}"));
+        if self.sources.iter().all(|(_, other)| *other != source) {
+            let (_, number) = self.states[source];
+            self.states.insert(source, (if bye { "gone" } else { "dead" }, number));
+            self.log.ends.insert(number, self.log.end());
+            // The hub reads the log to its end before it tells.
+            self.told = self.log.end();
+        }
+    }
+
+    /// Whether everybody has heard of every source that is not there what there is to hear.
+    fn everybody_knows(&self) {
+        for (index, client) in self.clients.iter().enumerate() {
+            let Some(connection) = &client.connection else { continue };
+            for (source, (state, number)) in &self.states {
+                let told = connection.told.get(*source).map(|(state, number)| (&**state, *number));
+                let must = *state != "alive" && client.wanted.could_concern(source);
+                assert!(
+                    !must || told == Some((*state, *number)),
+                    "client {index} was told {told:?} of {source}: {state}"
+                );
+                assert!(
+                    told.is_none_or(|(told, _)| told == *state),
+                    "client {index}: {source} is {state}, not {told:?}"
+                );
+            }
+        }
+    }
+
     fn take_questions(&mut self) {
         while let Some(question) = self.hub.next_question() {
             assert!(question.rows().next().is_some() && question.rows().count() <= JUDGED_ROWS, "{question:?}");
@@ -225,6 +294,13 @@ impl World {
     /// One write, if the hub has something to write. Returns whether it had.
     pub fn write(&mut self) -> bool {
         let Some(id) = self.hub.next_write() else { return false };
+        if self.sources.iter().any(|(source, _)| *source == id) {
+            let bytes = self.hub.outbox(id).map(<[u8]>::len).sum();
+            if self.hub.wrote(id, bytes) {
+                self.hub.disconnected(id, self.now());
+            }
+            return true;
+        }
         let index = self.client(id);
         self.bounded(index);
         let waiting: usize = self.hub.outbox(id).take(WRITE_SLICES).map(<[u8]>::len).sum();
@@ -309,6 +385,8 @@ impl World {
             self.clients[index].connection = None;
         }
         self.questions.clear();
+        self.sources.clear();
+        self.states.clear();
         self.hub = hub(&self.shelf, self.start);
     }
 
@@ -332,6 +410,7 @@ impl World {
                 for client in self.clients.iter().filter(|client| client.connection.is_some()) {
                     client.owed_nothing_before(self.told, &self.log);
                 }
+                self.everybody_knows();
                 return;
             }
         }
