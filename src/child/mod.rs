@@ -1,10 +1,14 @@
 //! The commands that waitbus starts for somebody: `run` and `on`.
 //!
-//! [`foreground`] runs one as if it had been started directly: same process group, same terminal, same signals. A
-//! [`group`] runs beside us, in a process group of its own that can be ended as a whole. [`stderr`] keeps the last lines
-//! of what a command says, where that can be had without the command noticing.
+//! [`foreground`] runs one as if it had been started directly: same process group, same terminal, same signals. The
+//! [`jobs`] run beside us, each in a process [`group`] of its own that is ended as a whole, and the [`signals`] that we
+//! hear are passed on to them. [`stderr`] keeps the last lines of what a command says, where that can be had without the
+//! command noticing.
 
 pub mod foreground;
+pub mod group;
+pub mod jobs;
+pub mod signals;
 pub mod stderr;
 
 use std::io;
