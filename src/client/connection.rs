@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::model::codec;
-use crate::model::frame::{Control, Gap, HubStatus, RejectReason, Subscribe};
+use crate::model::frame::{Control, Gap, HubStatus, RejectReason, Said, Subscribe};
 use crate::model::id::EventId;
+use crate::model::source::SourceStatus;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) enum Received {
     Event { id: EventId, body: Map<String, Value>, whole: bool },
     /// Something is missing.
     Gap(Gap),
+    /// A source has come, gone or died.
+    Source(SourceStatus),
     /// The hub tells about itself.
     Status(HubStatus),
     /// Nothing for the reader, but a newer point to resume from.
@@ -101,6 +104,11 @@ impl Connection {
         }
     }
 
+    /// Says goodbye, for a source that leaves.
+    pub(super) async fn bye(&mut self) -> io::Result<()> {
+        self.stream.write_all(&codec::encode(&Said::Bye).unwrap_or_default()).await
+    }
+
     /// The next thing that concerns the reader. An error is the end of this connection.
     pub(super) async fn next(&mut self) -> io::Result<Received> {
         loop {
@@ -144,6 +152,7 @@ fn understand(frame: Map<String, Value>) -> Option<Received> {
     }
     match serde_json::from_value(Value::Object(frame)).ok()? {
         Control::Gap(gap) => Some(Received::Gap(gap)),
+        Control::SourceStatus(status) => Some(Received::Source(status)),
         Control::HubStatus(status) => Some(Received::Status(status)),
         Control::DaemonHeartbeat { cursor, .. } | Control::Shutdown { cursor, .. } => Some(Received::Cursor(cursor)),
         Control::SubscribeAck { .. } | Control::SubscribeRejected { .. } => None,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::connection::{Connection, DialError, Received};
-use super::log_alone::LogAlone;
+use super::log_alone::{LogAlone, newest_wanted};
 use super::{BusError, Item, start};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
+use crate::model::filter::Filter;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
@@ -44,6 +45,18 @@ pub struct Feed {
     cursor: EventId,
     notes: Vec<String>,
     source: Source,
+    backlog: Backlog,
+}
+
+/// What is known of the events that were committed before this feed was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backlog {
+    /// They have been brought, or nobody asked for them.
+    None,
+    /// There may be some.
+    Unknown,
+    /// This is the last one.
+    Until(EventId),
 }
 
 #[derive(Debug)]
@@ -68,7 +81,8 @@ impl Feed {
             }
             Err(Failure::Bus(error)) => return Err(error),
         };
-        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source })
+        let backlog = if subscribe.since.is_some() { Backlog::Unknown } else { Backlog::None };
+        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog })
     }
 
     /// Where it comes from.
@@ -92,6 +106,23 @@ impl Feed {
         &self.notes
     }
 
+    /// Whether the log has an event for this feed that it has not brought. This reads the log.
+    pub async fn is_behind(&mut self) -> Result<bool, BusError> {
+        if !matches!(self.backlog, Backlog::Until(_)) {
+            let last = newest_wanted(&self.directories, compile(&self.subscribe)?, self.cursor).await?;
+            self.backlog = last.map_or(Backlog::None, Backlog::Until);
+        }
+        Ok(self.backlog != Backlog::None)
+    }
+
+    /// The same for what was committed before this feed was attached. Once that has been brought, this costs nothing.
+    pub async fn is_replaying(&mut self) -> Result<bool, BusError> {
+        match self.backlog {
+            Backlog::None => Ok(false),
+            Backlog::Unknown | Backlog::Until(_) => self.is_behind().await,
+        }
+    }
+
     /// The next item. Waits as long as it takes, and comes back from every end of the hub that is not final. May be
     /// cancelled at any time without losing anything.
     pub async fn next(&mut self) -> Result<Item, BusError> {
@@ -99,21 +130,24 @@ impl Feed {
             let received = match &mut self.source {
                 Source::Log(log) => {
                     let item = log.next().await?;
-                    self.cursor = item.cursor();
+                    self.reached(&item);
                     return Ok(item);
                 }
                 Source::Hub(connection) => connection.next().await,
             };
             match received {
                 Ok(Received::Event { id, body, whole }) => {
-                    self.cursor = id;
                     let body = if whole { body } else { self.whole_event(id).unwrap_or(body) };
-                    return Ok(Item::Event { id, body });
+                    let item = Item::Event { id, body };
+                    self.reached(&item);
+                    return Ok(item);
                 }
                 Ok(Received::Gap(gap)) => {
-                    self.cursor = gap.resumed_at;
-                    return Ok(Item::Gap(gap));
+                    let item = Item::Gap(gap);
+                    self.reached(&item);
+                    return Ok(item);
                 }
+                Ok(Received::Source(status)) => return Ok(Item::Source(status)),
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
                 Ok(Received::Status(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -124,20 +158,27 @@ impl Feed {
         }
     }
 
+    fn reached(&mut self, item: &Item) {
+        let Some(cursor) = item.cursor() else { return };
+        self.cursor = cursor;
+        self.backlog = match (self.backlog, item) {
+            (Backlog::Until(last), _) if last == cursor => Backlog::None,
+            // What was known to be there may be among what is not there any more.
+            (Backlog::Until(_), Item::Gap(_)) => Backlog::Unknown,
+            (backlog, _) => backlog,
+        };
+    }
+
     /// Subscribes again, after what has been seen.
     async fn resume(&mut self) -> Result<(), BusError> {
         let subscribe = Subscribe { since: Some(self.cursor), ..self.subscribe.clone() };
         match dial(&self.directories, &self.path, &subscribe, self.options.grace).await {
             Ok((connection, _, _)) => {
                 self.source = Source::Hub(connection);
+                self.backlog = Backlog::Unknown;
                 Ok(())
             }
-            Err(Failure::Denied(socket)) => Err(BusError::Unreachable {
-                path: self.path.clone(),
-                seconds: self.options.grace.as_secs_f64(),
-                problem: socket.to_string(),
-            }),
-            Err(Failure::Bus(error)) => Err(error),
+            Err(failure) => Err(failure.into_error(&self.path, self.options.grace)),
         }
     }
 
@@ -150,22 +191,39 @@ impl Feed {
 }
 
 fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone, BusError> {
-    let filter = subscribe
-        .filter()
-        .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })?;
-    LogAlone::open(directories, filter, subscribe.since)
+    LogAlone::open(directories, compile(subscribe)?, subscribe.since)
 }
 
-enum Failure {
+fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
+    subscribe
+        .filter()
+        .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })
+}
+
+pub(super) enum Failure {
     /// Sockets are forbidden.
     Denied(io::Error),
     /// It is over.
     Bus(BusError),
 }
 
+impl Failure {
+    /// For whoever cannot do without the hub.
+    pub(super) fn into_error(self, path: &Path, patience: Duration) -> BusError {
+        match self {
+            Failure::Bus(error) => error,
+            Failure::Denied(socket) => BusError::Unreachable {
+                path: path.to_owned(),
+                seconds: patience.as_secs_f64(),
+                problem: socket.to_string(),
+            },
+        }
+    }
+}
+
 /// Connects, starts a hub where nobody listens, and keeps trying until `patience` has run out. Whatever is waited for
 /// on the way, also for a hub that accepts and then says nothing, is waited for no longer than that.
-async fn dial(
+pub(super) async fn dial(
     directories: &Directories,
     path: &Path,
     subscribe: &Subscribe,

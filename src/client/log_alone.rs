@@ -8,7 +8,7 @@ use super::{BusError, Item};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
-use crate::model::frame::Gap;
+use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
 use crate::model::limits::{PAGE_BYTES, PAGE_ROWS};
 use crate::model::row::{Position, Row};
@@ -18,11 +18,8 @@ use crate::sys::wake::WakeWatch;
 /// A reader of the log that waits at its end.
 #[derive(Debug)]
 pub(super) struct LogAlone {
-    reader: Reader,
+    pages: Pages,
     watch: WakeWatch,
-    filter: Filter,
-    position: Position,
-    ready: VecDeque<Item>,
 }
 
 impl LogAlone {
@@ -40,6 +37,41 @@ impl LogAlone {
         // Watched before it is read: what is committed in between is read, and what comes later wakes.
         let watch = WakeWatch::of_any(&paths.wake())
             .map_err(|error| BusError::Watch { path: paths.directory().to_owned(), problem: error.to_string() })?;
+        Ok(LogAlone { pages: Pages::at(reader, filter, since)?, watch })
+    }
+
+    /// Where it begins, before the first item.
+    pub(super) fn cursor(&self) -> EventId {
+        self.pages.position.id
+    }
+
+    /// The next item.
+    pub(super) async fn next(&mut self) -> Result<Item, BusError> {
+        loop {
+            if let Some(item) = self.pages.ready.pop_front() {
+                return Ok(item);
+            }
+            if !self.pages.read()? {
+                // A long way to the end must not keep whoever waits from its timeout or its signals.
+                tokio::task::yield_now().await;
+            } else if self.pages.ready.is_empty() {
+                self.watch.touched().await;
+            }
+        }
+    }
+}
+
+/// The log after a point, page by page, as far as a filter lets it pass.
+#[derive(Debug)]
+struct Pages {
+    reader: Reader,
+    filter: Filter,
+    position: Position,
+    ready: VecDeque<Item>,
+}
+
+impl Pages {
+    fn at(reader: Reader, filter: Filter, since: Option<EventId>) -> Result<Pages, BusError> {
         let mut ready = VecDeque::new();
         let position = match since {
             None => reader.newest()?,
@@ -52,32 +84,12 @@ impl LogAlone {
                 found.position
             }
         };
-        Ok(LogAlone { reader, watch, filter, position, ready })
-    }
-
-    /// Where it begins, before the first item.
-    pub(super) fn cursor(&self) -> EventId {
-        self.position.id
-    }
-
-    /// The next item.
-    pub(super) async fn next(&mut self) -> Result<Item, BusError> {
-        loop {
-            if let Some(item) = self.ready.pop_front() {
-                return Ok(item);
-            }
-            if !self.read_page()? {
-                // A long way to the end must not keep whoever waits from its timeout or its signals.
-                tokio::task::yield_now().await;
-            } else if self.ready.is_empty() {
-                self.watch.touched().await;
-            }
-        }
+        Ok(Pages { reader, filter, position, ready })
     }
 
     /// Reads one page into `ready`. Returns whether the end of the log was reached.
-    fn read_page(&mut self) -> Result<bool, BusError> {
-        let LogAlone { reader, filter, position, ready, .. } = self;
+    fn read(&mut self) -> Result<bool, BusError> {
+        let Pages { reader, filter, position, ready } = self;
         let mut bytes = 0;
         let end = reader.scan(position.seq, PAGE_ROWS, filter.reads_payload(), &mut |row| {
             bytes += row.weight();
@@ -88,6 +100,34 @@ impl LogAlone {
             if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(end)
+    }
+}
+
+/// The newest event after a cursor that a filter lets pass. A row that cannot be read counts as one if it has a name by
+/// which its reader gets past it; what was pruned is not there to be waited for.
+pub(super) async fn newest_wanted(
+    directories: &Directories,
+    filter: Filter,
+    after: EventId,
+) -> Result<Option<EventId>, BusError> {
+    let reader = Reader::open(&LogPaths::new(&directories.state))?;
+    let mut pages = Pages::at(reader, filter, Some(after))?;
+    let mut newest = None;
+    loop {
+        let end = pages.read()?;
+        for item in pages.ready.drain(..) {
+            match item {
+                Item::Event { id, .. } => newest = Some(id),
+                Item::Gap(gap) if gap.reason == GapReason::UnreadableRow && gap.resumed_at != gap.since => {
+                    newest = Some(gap.resumed_at);
+                }
+                Item::Gap(_) | Item::Source(_) => {}
+            }
+        }
+        if end {
+            return Ok(newest);
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -137,7 +177,7 @@ mod tests {
                 let first = poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
                 assert!(first, "nothing is wanted");
             }
-            log.position.seq
+            log.pages.position.seq
         })
     }
 

@@ -1,9 +1,11 @@
-//! How everybody else reaches the bus: [`Feed`] to hear events, [`Publisher`] to tell them, [`status`] to ask the hub
-//! about itself.
+//! How everybody else reaches the bus: [`Feed`] to hear events, [`Waiter`] to have a question answered by them,
+//! [`Publisher`] to tell them, [`Announced`] to be a source that is known to be there, [`status`] to ask the hub about
+//! itself.
 //!
 //! A feed is the hub's broadcast where sockets may be used, and the log alone where they may not; whoever reads it
 //! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
 
+mod announcement;
 mod connection;
 mod feed;
 mod log_alone;
@@ -11,19 +13,23 @@ mod publish;
 mod reporter;
 mod start;
 pub mod status;
+mod waiter;
 
 use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+pub use announcement::Announced;
 pub use feed::{Feed, Mode, Options};
 pub use publish::Publisher;
 pub use reporter::{Receipt, Reporter, Told};
+pub use waiter::{News, Waiter};
 
 use crate::config::directories::BadDirectory;
 use crate::model::frame::{Gap, RejectReason};
 use crate::model::id::EventId;
+use crate::model::source::SourceStatus;
 use crate::store::StoreError;
 
 /// What a feed brings.
@@ -38,15 +44,19 @@ pub enum Item {
     },
     /// Something that could not be delivered.
     Gap(Gap),
+    /// A source that the subscription could concern has come, gone or died. Whatever it had committed until then has
+    /// been brought before.
+    Source(SourceStatus),
 }
 
 impl Item {
-    /// The point from which to go on after this.
+    /// The point from which to go on after this, where it moves it.
     #[must_use]
-    pub fn cursor(&self) -> EventId {
+    pub fn cursor(&self) -> Option<EventId> {
         match self {
-            Item::Event { id, .. } => *id,
-            Item::Gap(gap) => gap.resumed_at,
+            Item::Event { id, .. } => Some(*id),
+            Item::Gap(gap) => Some(gap.resumed_at),
+            Item::Source(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::child::NotStarted;
 use crate::client::BusError;
 use crate::model::frame::RejectReason;
+use crate::model::verdict::Verdict;
 use crate::store::StoreError;
 
 /// How the program ends.
@@ -29,6 +30,8 @@ pub enum Exit {
     NotFound,
     /// The code of the command that was run, passed through.
     Command(u8),
+    /// A verdict, under the code that `--exit-on` gives to its word.
+    Mapped(u8),
     /// A signal ended it, after a clean teardown.
     Signal(u8),
 }
@@ -58,8 +61,18 @@ impl Exit {
             Exit::TimedOut => 124,
             Exit::CannotExecute => 126,
             Exit::NotFound => 127,
-            Exit::Command(code) => code,
+            Exit::Command(code) | Exit::Mapped(code) => code,
             Exit::Signal(number) => 128 + number,
+        }
+    }
+}
+
+impl From<&Verdict> for Exit {
+    fn from(verdict: &Verdict) -> Exit {
+        match verdict {
+            Verdict::Success => Exit::Success,
+            Verdict::Failure(_) => Exit::Failed,
+            Verdict::Neither(_) => Exit::Neither,
         }
     }
 }

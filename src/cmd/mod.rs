@@ -3,6 +3,7 @@
 //! A verb turns what was typed into what was meant, calls the layer that does it, and ends in an [`Exit`]. Errors
 //! become text and a code here and nowhere else.
 
+mod asked;
 mod conditions;
 mod demo;
 mod emit;

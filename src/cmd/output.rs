@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::model::id::EventId;
 use crate::model::text::{is_invisible, one_line};
+use crate::waiting::Shown;
 
 /// The reader of our output has gone, which is its right: `waitbus tail | head -1` is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,11 @@ pub(super) fn event(id: EventId, mut body: Map<String, Value>, json: bool) -> St
         "" => one_line(&format!("{} {}", text("source"), text("event_type"))),
         summary => one_line(summary),
     }
+}
+
+/// What a question has to show: one line for a person, or the same for a program.
+pub(super) fn shown(shown: &Shown, json: bool) -> String {
+    if json { printable(&Value::Object(shown.json.clone()).to_string()) } else { shown.line.clone() }
 }
 
 /// JSON text that means the same and that a terminal shows as it is. Serializing escapes only what the format forbids,

@@ -7,6 +7,8 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::client::status::{HubState, hub};
 use crate::config::directories::Directories;
+use crate::model::source::{SourceState, SourceStatus};
+use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// Say what is running, since when, and how much is in the log
@@ -40,6 +42,11 @@ pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Resu
         );
     } else {
         let _ = output::line(&describe_hub(&state));
+        if let HubState::Running(status) = &state {
+            for source in &status.sources {
+                let _ = output::line(&describe_source(source));
+            }
+        }
         let path = paths.database();
         let _ = output::line(&match log {
             None => format!("log: none yet; it will be {}", path.display()),
@@ -71,5 +78,18 @@ fn describe_hub(state: &HubState) -> String {
             status.delivered,
             status.unreadable_rows,
         ),
+    }
+}
+
+fn describe_source(source: &SourceStatus) -> String {
+    let name = &source.source;
+    match (source.state, source.start()) {
+        (SourceState::Alive, _) => format!("source {name}: alive"),
+        (SourceState::Gone, _) => format!("source {name}: gone, it has said goodbye"),
+        (SourceState::Dead, None) => format!("source {name}: dead, it ended without a goodbye"),
+        (SourceState::Dead, Some(start)) => {
+            format!("source {name}: dead, it ended without a goodbye; to have it back: {}", one_line(start))
+        }
+        (SourceState::Unknown, _) => format!("source {name}: in a state that is newer than this program"),
     }
 }

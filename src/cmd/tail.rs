@@ -47,6 +47,7 @@ async fn follow(arguments: &Arguments, directories: &Directories) -> Result<Exit
     while left != Some(0) {
         match feed.next().await? {
             Item::Gap(gap) => arguments.patience.gap(&gap)?,
+            Item::Source(_) => {}
             Item::Event { id, body } => {
                 left = left.map(|count| count - 1);
                 if output::line(&output::event(id, body, arguments.json)).is_err() {

@@ -1,40 +1,44 @@
 //! `waitbus wait`: block until it happens.
 
-use std::num::NonZeroU64;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::asked::{self, Asked};
 use super::conditions::Conditions;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::time::{self, When};
-use crate::client::{Feed, Item, Mode, Options};
+use crate::client::{Feed, Mode, News, Options, Waiter};
 use crate::config::directories::Directories;
-use crate::model::frame::Gap;
+use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::EventId;
 use crate::model::limits::GRACE;
+use crate::model::text::one_line;
+use crate::waiting::none_of::FORBIDDEN;
+use crate::waiting::{Ending, Question};
 
-/// Block until an event matches, and print it
+/// Block until it happens, and print it
 ///
 /// At least one condition is needed. Without --since or --after, only what is committed once the wait is attached
 /// counts. Exits 0 when it has happened, 124 when --timeout elapsed first, 3 when that cannot be known.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: waitbus wait --source github --match \"conclusion=success\"")]
+#[command(after_help = "Example: waitbus wait --source github --match \"conclusion=success\"", after_long_help = asked::HELP)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    conditions: Conditions,
+    asked: Asked,
 
     #[command(flatten)]
     start: Start,
 
-    /// How many events have to match
-    #[arg(long, value_name = "N", default_value = "1")]
-    count: NonZeroU64,
-
     /// Give up after this long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     timeout: Option<Duration>,
+
+    /// The exit code for a word of a verdict, as in `neutral=0`; `none_of` is the word of --none-of
+    #[arg(long, value_name = "WORD=CODE", value_parser = exit_on)]
+    exit_on: Vec<(String, u8)>,
 
     #[command(flatten)]
     patience: Patience,
@@ -94,8 +98,34 @@ impl Patience {
         conditions: &Conditions,
         since: Option<EventId>,
     ) -> Result<Feed, Failure> {
-        let subscribe = crate::model::frame::Subscribe { since, ..conditions.subscribe()? };
-        let feed = Feed::open(directories, subscribe, Options { grace: self.grace.unwrap_or(GRACE) }).await?;
+        let subscribe = Subscribe { since, ..conditions.subscribe()? };
+        let feed = Feed::open(directories, subscribe, self.options()).await?;
+        self.attached(&feed);
+        Ok(feed)
+    }
+
+    /// Puts a question to the bus, and says what there is to say about it.
+    pub(super) async fn ask(
+        &self,
+        directories: &Directories,
+        question: Box<dyn Question>,
+        since: Option<EventId>,
+    ) -> Result<Waiter, Failure> {
+        let waiter = Waiter::open(directories, question, since, self.options()).await?;
+        self.attached(waiter.feed());
+        Ok(waiter)
+    }
+
+    /// Whether only errors are said.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    fn options(&self) -> Options {
+        Options { grace: self.grace.unwrap_or(GRACE) }
+    }
+
+    fn attached(&self, feed: &Feed) {
         if !self.quiet {
             if feed.mode() == Mode::LogAlone {
                 output::say("waitbus: AF_UNIX sockets are forbidden here; reading the event log directly");
@@ -107,19 +137,16 @@ impl Patience {
         if self.verbose {
             output::say(&format!("waitbus: attached after {}", feed.cursor()));
         }
-        Ok(feed)
     }
 
     /// What a gap means for whoever reads.
     pub(super) fn gap(&self, gap: &Gap) -> Result<(), Failure> {
         let missed = gap.missed.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
         let why = match gap.reason {
-            crate::model::frame::GapReason::Pruned => "were pruned from the log before they could be read",
-            crate::model::frame::GapReason::UnknownCursor => {
-                "may be missing, because this log has never had that cursor"
-            }
-            crate::model::frame::GapReason::UnreadableRow => "in the log cannot be read",
-            crate::model::frame::GapReason::Unknown => "are missing, for a reason that is newer than this program",
+            GapReason::Pruned => "were pruned from the log before they could be read",
+            GapReason::UnknownCursor => "may be missing, because this log has never had that cursor",
+            GapReason::UnreadableRow => "in the log cannot be read",
+            GapReason::Unknown => "are missing, for a reason that is newer than this program",
         };
         let sentence = format!("{missed} event(s) after {} {why}", gap.since);
         if self.allow_gap {
@@ -133,46 +160,96 @@ impl Patience {
 }
 
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
-    if arguments.conditions.is_empty() {
-        return Err(Failure::usage(
-            "wait for what? Give at least one of --source, --type, --repo and --match, for example\n  \
-             waitbus wait --source github --match \"conclusion=success\"",
-        ));
-    }
-    let deadline = async {
-        match arguments.timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
+    let question = arguments.asked.question()?;
+    arguments.check()?;
+    let outstanding = question.outstanding();
+    let since = arguments.start.cursor(directories)?;
+    let mut interrupted = pin!(interrupted());
+    let mut late = pin!(arguments.late());
+    let mut waiter = tokio::select! {
         biased;
-        exit = interrupted() => exit,
-        outcome = matched(&arguments, directories) => outcome,
-        () = deadline => {
-            if !arguments.patience.quiet {
-                output::say("waitbus: timed out");
+        exit = &mut interrupted => return exit,
+        waiter = arguments.patience.ask(directories, question, since) => waiter?,
+        () = &mut late => return Ok(arguments.timed_out(&outstanding)),
+    };
+    loop {
+        let news = tokio::select! {
+            biased;
+            exit = &mut interrupted => return exit,
+            news = waiter.next() => news?,
+            () = &mut late => return Ok(arguments.timed_out(&waiter.outstanding())),
+        };
+        match news {
+            News::Gap(gap) => arguments.patience.gap(&gap)?,
+            News::Dead(status) => arguments.asked.dead(&status)?,
+            News::Counts(shown) => {
+                // If nobody reads what matched, somebody may still read that it did.
+                let _ = output::line(&output::shown(&shown, arguments.json));
             }
-            Ok(Exit::TimedOut)
+            News::Ends(ending) => return Ok(arguments.end(&ending)),
         }
     }
 }
 
-async fn matched(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
-    let since = arguments.start.cursor(directories)?;
-    let mut feed = arguments.patience.open(directories, &arguments.conditions, since).await?;
-    let mut missing = arguments.count.get();
-    while missing > 0 {
-        match feed.next().await? {
-            Item::Gap(gap) => arguments.patience.gap(&gap)?,
-            Item::Event { id, body } => {
-                missing -= 1;
-                // If nobody reads what matched, somebody may still read that it did.
-                let _ = output::line(&output::event(id, body, arguments.json));
+impl Arguments {
+    /// Refuses what makes no sense together with the question.
+    fn check(&self) -> Result<(), Failure> {
+        if !self.exit_on.is_empty() && !self.asked.has_verdict() {
+            return Err(Failure::usage("--exit-on is about verdicts: it goes with --verdict or --none-of"));
+        }
+        match (self.timeout, self.asked.quiet_for) {
+            (Some(timeout), Some(quiet)) if timeout <= quiet => {
+                Err(Failure::usage("--timeout is not longer than --quiet-for, so it would always come first"))
             }
+            _ => Ok(()),
         }
     }
-    Ok(Exit::Success)
+
+    async fn late(&self) {
+        match self.timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn timed_out(&self, outstanding: &[String]) -> Exit {
+        if !self.patience.is_quiet() {
+            let after = self.timeout.unwrap_or_default().as_secs_f64();
+            output::say(&format!("waitbus: timed out after {after} s; still outstanding:"));
+            for part in outstanding {
+                output::say(&format!("  {}", one_line(part)));
+            }
+        }
+        Exit::TimedOut
+    }
+
+    fn end(&self, ending: &Ending) -> Exit {
+        for shown in &ending.shown {
+            let _ = output::line(&output::shown(shown, self.json));
+        }
+        let word = ending.verdict.word();
+        if word == FORBIDDEN && !self.patience.is_quiet() {
+            output::say("waitbus: what --none-of forbids has happened");
+        }
+        match self.exit_on.iter().rev().find(|(mapped, _)| mapped == word) {
+            // Whatever is said of success holds for it under any word.
+            Some((_, 0)) => Exit::Success,
+            Some((_, code)) => Exit::Mapped(*code),
+            None => Exit::from(&ending.verdict),
+        }
+    }
+}
+
+/// `WORD=CODE`, where the code is not one that means something else.
+fn exit_on(text: &str) -> Result<(String, u8), String> {
+    let (word, code) = text.split_once('=').ok_or_else(|| format!("{text:?}: write WORD=CODE, as in neutral=0"))?;
+    let code: u8 = code.parse().map_err(|_| format!("{code:?} is no exit code"))?;
+    match code {
+        _ if word.is_empty() => Err(format!("{text:?} names no word of a verdict")),
+        2 | 3 => Err(format!("{code} means that there is no verdict; take another code")),
+        124.. => Err(format!("{code} is taken: codes from 124 on are those of timeouts, commands and signals")),
+        _ => Ok((word.to_owned(), code)),
+    }
 }
 
 /// Returns when the person or a supervisor ends us.

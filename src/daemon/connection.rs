@@ -18,7 +18,7 @@ use super::Accepting;
 use crate::hub::SubscriberId;
 use crate::model::codec;
 use crate::model::filter::Filter;
-use crate::model::frame::{Control, RejectReason, Rejection, Subscribe};
+use crate::model::frame::{Control, RejectReason, Rejection, Said, Subscribe};
 use crate::model::limits::SUBSCRIBE_TIMEOUT;
 
 /// What a connection tells the hub.
@@ -27,7 +27,7 @@ pub enum Fact {
     /// It wants to subscribe. The answer is its name; none means that the hub stops.
     Subscribe {
         /// What it asked for.
-        subscribe: Subscribe,
+        subscribe: Box<Subscribe>,
         /// The same, compiled.
         filter: Filter,
         /// Where to write to.
@@ -35,6 +35,8 @@ pub enum Fact {
         /// Where the name goes.
         answer: oneshot::Sender<SubscriberId>,
     },
+    /// It is a source, and says goodbye.
+    Bye(SubscriberId),
     /// It is gone.
     Gone(SubscriberId),
     /// Its socket was full and has room again.
@@ -88,7 +90,9 @@ async fn run(mut stream: UnixStream, place: Option<OwnedSemaphorePermit>, facts:
         let seconds = SUBSCRIBE_TIMEOUT.as_secs();
         Err(Rejection::new(RejectReason::Timeout, format!("no whole subscribe frame came within {seconds} s")))
     };
-    let frame = match timeout(SUBSCRIBE_TIMEOUT, read_frame(&mut stream)).await.unwrap_or_else(|_| late()) {
+    let mut buffer = BytesMut::new();
+    let frame = match timeout(SUBSCRIBE_TIMEOUT, read_frame(&mut stream, &mut buffer)).await.unwrap_or_else(|_| late())
+    {
         Ok(Some(frame)) => frame,
         // It went without having asked for anything.
         Ok(None) => return,
@@ -105,27 +109,30 @@ async fn run(mut stream: UnixStream, place: Option<OwnedSemaphorePermit>, facts:
         Ok(compiled) => compiled,
         Err(rejection) => return reject(&stream, &rejection).await,
     };
+    let words = if subscribe.announce.is_some() { Words::Heard(buffer) } else { Words::Ignored };
     let stream = Arc::new(stream);
     let (answer, answered) = oneshot::channel();
-    let fact = Fact::Subscribe { subscribe, filter, stream: Arc::clone(&stream), answer };
+    let fact = Fact::Subscribe { subscribe: Box::new(subscribe), filter, stream: Arc::clone(&stream), answer };
     if facts.send(fact).is_err() {
         return;
     }
     let Ok(id) = answered.await else { return };
-    hung_up(&stream).await;
+    hung_up(&stream, words, || {
+        let _ = facts.send(Fact::Bye(id));
+    })
+    .await;
     // A hub that is gone need not be told.
     let _ = facts.send(Fact::Gone(id));
 }
 
 /// Reads the first frame, or `None` if the client hangs up before it has sent anything.
-async fn read_frame(stream: &mut UnixStream) -> Result<Option<Bytes>, Rejection> {
+async fn read_frame(stream: &mut UnixStream, buffer: &mut BytesMut) -> Result<Option<Bytes>, Rejection> {
     let bad = |problem: String| Rejection::new(RejectReason::BadFrame, problem);
-    let mut buffer = BytesMut::new();
     loop {
-        if let Some(frame) = codec::next_frame(&mut buffer).map_err(|error| bad(error.to_string()))? {
+        if let Some(frame) = codec::next_frame(buffer).map_err(|error| bad(error.to_string()))? {
             return Ok(Some(frame));
         }
-        match stream.read_buf(&mut buffer).await {
+        match stream.read_buf(buffer).await {
             Ok(0) if buffer.is_empty() => return Ok(None),
             Ok(0) => return Err(bad("the connection ended within the subscribe frame".into())),
             Ok(_) => {}
@@ -143,18 +150,55 @@ async fn reject(stream: &UnixStream, rejection: &Rejection) {
     }
 }
 
-/// Returns when the client has hung up. What it still sends is read and thrown away. One that has only closed its
-/// sending side, as a shell's pipe does, still listens.
-async fn hung_up(stream: &UnixStream) {
-    let mut ignored = [0; 1_024];
+/// What becomes of what a client sends after its subscription.
+enum Words {
+    /// It is thrown away.
+    Ignored,
+    /// It comes from a source, which may say goodbye; this much of it has come.
+    Heard(BytesMut),
+}
+
+impl Words {
+    /// Takes what has come, and returns whether a goodbye is in it. After what is no frame nothing is understood.
+    fn hear(&mut self, bytes: &[u8]) -> bool {
+        let Words::Heard(buffer) = self else { return false };
+        buffer.extend_from_slice(bytes);
+        loop {
+            match codec::next_frame(buffer) {
+                Ok(Some(frame)) => match serde_json::from_slice(&frame) {
+                    Ok(Said::Bye) => return true,
+                    Err(_) => {}
+                },
+                Ok(None) => return false,
+                Err(_) => {
+                    *self = Words::Ignored;
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// Returns when the client has hung up. What it still sends is read and, but for the goodbye of a source, thrown away.
+/// One that has only closed its sending side, as a shell's pipe does, still listens.
+async fn hung_up(stream: &UnixStream, mut words: Words, mut bye: impl FnMut()) {
+    let mut read = [0; 1_024];
+    if words.hear(&[]) {
+        bye();
+    }
     loop {
         if stream.readable().await.is_err() {
             return;
         }
-        match stream.try_read(&mut ignored) {
+        match stream.try_read(&mut read) {
             Ok(0) => return gone_for_good(stream).await,
             // One that never stops sending takes its turn like everybody else.
-            Ok(_) => tokio::task::yield_now().await,
+            Ok(bytes) => {
+                if words.hear(&read[..bytes]) {
+                    bye();
+                }
+                tokio::task::yield_now().await;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -201,16 +201,18 @@ impl Service {
     fn learn(&mut self, fact: Fact) -> Result<(), HubError> {
         match fact {
             Fact::Subscribe { subscribe, filter, stream, answer } => {
-                let Subscribe { since, heartbeat, status, .. } = subscribe;
+                let Subscribe { since, heartbeat, status, announce, .. } = *subscribe;
                 let since = since.map(|cursor| self.reader.resolve(cursor).map(|found| (cursor, found))).transpose()?;
                 let newest = self.reader.newest()?;
-                let subscription = Subscription { filter, since, newest, heartbeat, status };
+                let subscription =
+                    Subscription { filter, since, newest, heartbeat, status, announce, notes: Vec::new() };
                 let id = self.hub.subscribe(subscription, Instant::now());
                 self.streams.insert(id, stream);
                 if answer.send(id).is_err() {
                     self.forget(id);
                 }
             }
+            Fact::Bye(id) => self.hub.bye(id),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
         }
@@ -245,6 +247,8 @@ impl Service {
                     let _ = sender.send(Fact::Writable(id));
                 });
             }
+            // What it has said last may not have been read yet, and decides how it has gone.
+            Err(_) if self.hub.is_source(id) => self.hub.blocked(id),
             Err(error) => {
                 debug!(%error, "a subscriber is gone");
                 self.forget(id);
@@ -264,7 +268,7 @@ impl Service {
                 }
                 match self.facts.recv().await {
                     // Whoever comes now finds a closed door, and knocks again.
-                    None | Some(Fact::Subscribe { .. }) => {}
+                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_)) => {}
                     Some(Fact::Gone(id)) => self.forget(id),
                     Some(Fact::Writable(id)) => self.hub.writable(id),
                 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::filter::Filter;
 use crate::model::id::{EventId, Seq};
 use crate::model::row::{Position, Resolved};
+use crate::model::source::Announcement;
 
 /// Name of a subscriber within one hub; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,10 @@ pub struct Subscription {
     pub heartbeat: bool,
     /// Whether it wants to know about the hub.
     pub status: bool,
+    /// Which source it is, if it is one.
+    pub announce: Option<Announcement>,
+    /// Warnings for whoever subscribes.
+    pub notes: Vec<String>,
 }
 
 /// Rows that the hub wants to be offered.

@@ -1,6 +1,6 @@
 //! One subscriber: a filter, a cursor and a bounded buffer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use super::ring::Entry;
 use crate::model::filter::Filter;
 use crate::model::frame::Control;
+use crate::model::id::Seq;
 use crate::model::limits::OUTBOX_BYTES;
 use crate::model::row::Position;
 
@@ -27,6 +28,8 @@ pub(super) struct Subscriber {
     /// Whether its last frame is in the buffer.
     pub(super) closing: bool,
     pub(super) heartbeat_due: Option<Instant>,
+    /// Sources of whose state it has to hear, each once it has come so far.
+    pub(super) owed: BTreeMap<String, Seq>,
     pub(super) outbox: Outbox,
 }
 
@@ -40,6 +43,7 @@ impl Subscriber {
             blocked: false,
             closing: false,
             heartbeat_due: None,
+            owed: BTreeMap::new(),
             outbox: Outbox::default(),
         }
     }

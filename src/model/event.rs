@@ -110,7 +110,7 @@ pub fn is_too_deep(fields: &Fields) -> bool {
     !fields.values().all(|value| fits(value, limits::MAX_FIELD_DEPTH))
 }
 
-fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
+pub(super) fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
     check_length(part, name.len(), limits::MAX_NAME_BYTES)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || !name.chars().all(allowed) {
@@ -152,6 +152,21 @@ pub struct Event {
     pub summary: String,
     /// Everything the source knows, without the [`ENVELOPE`] names.
     pub fields: Fields,
+}
+
+impl Event {
+    /// The text of one of the [`ENVELOPE`] names.
+    #[must_use]
+    pub fn own(&self, name: &str) -> Option<&str> {
+        match name {
+            "source" => Some(&self.source),
+            "event_type" => Some(&self.event_type),
+            "owner" => Some(&self.owner),
+            "repo" => Some(&self.repo),
+            "ingest_method" => Some(&self.ingest_method),
+            _ => None,
+        }
+    }
 }
 
 /// A value found in an event by [`Record::lookup`].
@@ -202,13 +217,8 @@ impl Record {
     #[must_use]
     pub fn lookup(&self, path: &str) -> Option<Found<'_>> {
         let event = &self.event;
-        match path {
-            "source" => return Some(Found::Text(&event.source)),
-            "event_type" => return Some(Found::Text(&event.event_type)),
-            "owner" => return Some(Found::Text(&event.owner)),
-            "repo" => return Some(Found::Text(&event.repo)),
-            "ingest_method" => return Some(Found::Text(&event.ingest_method)),
-            _ => {}
+        if let Some(text) = event.own(path) {
+            return Some(Found::Text(text));
         }
         if let Some(value) = descend(&event.fields, path) {
             return Some(Found::Json(value));
@@ -231,7 +241,7 @@ impl Record {
     }
 
     /// The payload as JSON, parsed at most once and only when asked for.
-    fn payload(&self) -> Option<&Value> {
+    pub(super) fn payload(&self) -> Option<&Value> {
         self.parsed_payload.get_or_init(|| serde_json::from_str(self.payload.as_deref()?).ok()).as_ref()
     }
 }

@@ -1,4 +1,4 @@
-//! The two frames that carry an event: `event`, and `truncated` where that would exceed the cap.
+//! The two frames that carry an event: `event`, and `truncated` where that would exceed the cap; and the way back.
 
 use bytes::Bytes;
 use serde::ser::SerializeMap;
@@ -67,6 +67,29 @@ pub fn event_body(event: &Event) -> Map<String, Value> {
         Ok(Value::Object(body)) => body,
         _ => Map::new(),
     }
+}
+
+/// The event of such a body; `None` where a part of it is missing or of another type, as it is in a `truncated` frame.
+#[must_use]
+pub fn event_of(body: &Map<String, Value>) -> Option<Event> {
+    let text = |name: &str| body.get(name)?.as_str().map(str::to_owned);
+    let mut fields = body.get("fields")?.as_object()?.clone();
+    let ingest_method = fields.get("ingest_method")?.as_str()?.to_owned();
+    for name in ENVELOPE {
+        fields.remove(name);
+    }
+    Some(Event {
+        id: body.get("event_id")?.as_str()?.parse().ok()?,
+        delivery_id: text("delivery_id")?,
+        source: text("source")?,
+        event_type: text("event_type")?,
+        owner: text("owner")?,
+        repo: text("repo")?,
+        received_at: body.get("received_at")?.as_i64()?,
+        ingest_method,
+        summary: text("summary")?,
+        fields,
+    })
 }
 
 /// Bytes of each of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
@@ -197,6 +220,22 @@ mod tests {
             prop_assert!(frame.len() > codec::PREFIX_BYTES);
             prop_assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
             body(&frame);
+        }
+
+        #[test]
+        fn what_an_event_frame_carries_is_read_back_as_it_was(
+            texts in prop::collection::vec(".{0,20}", 7),
+            received_at in any::<i64>(),
+            fields in prop::collection::btree_map("[a-f]{0,3}", prop_oneof![".{0,9}".prop_map(|text| json!(text)), any::<i64>().prop_map(|n| json!(n)), any::<f64>().prop_map(|n| json!(n)), Just(json!(null)), Just(json!([true, {"a": []}]))], 0..5),
+        ) {
+            let mut record = record(3, &texts[0], &json!(fields));
+            let event = &mut record.event;
+            [_, event.event_type, event.owner, event.repo, event.ingest_method, event.summary, event.delivery_id] =
+                texts.try_into().unwrap();
+            event.received_at = received_at;
+            let sent = body(&encode_event(event));
+            prop_assert_eq!(event_of(sent.as_object().unwrap()), Some(event.clone()));
+            prop_assert_eq!(event_of(&event_body(event)), Some(event.clone()));
         }
     }
 }

@@ -1,7 +1,11 @@
 //! What a subscriber wants: repositories, event types and conditions, as one question to an event.
 
-use super::event::Record;
-use super::predicate::Conjunction;
+use std::sync::Arc;
+
+use super::event::{Found, Record};
+use super::expression::Expression;
+use super::limits::MAX_LOOP_CONDITIONS;
+use super::predicate::{Condition, Conjunction};
 use super::row::{PartialEnvelope, Row};
 
 /// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
@@ -54,16 +58,61 @@ pub struct Filter {
     pub event_types: Vec<String>,
     /// One of these conjunctions; none given means no condition.
     pub alternatives: Vec<Conjunction>,
+    /// An expression that must be true; none given means no expression.
+    pub where_: Option<Arc<Expression>>,
 }
 
 impl Filter {
     /// Whether the subscriber wants this event.
     #[must_use]
     pub fn wants(&self, record: &Record) -> bool {
+        self.matches(record) && self.where_.as_ref().is_none_or(|expression| expression.holds(record))
+    }
+
+    /// Whether everything but the expression agrees with this event.
+    #[must_use]
+    pub fn matches(&self, record: &Record) -> bool {
+        self.names_agree(record)
+            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.holds(record)))
+    }
+
+    fn names_agree(&self, record: &Record) -> bool {
         let event = &record.event;
         (self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo)))
             && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
-            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.holds(record)))
+    }
+
+    /// Whether deciding may take longer than the hub's loop may wait: it depends on how long a text of the event is, on
+    /// its payload or on an expression, or there are very many conditions.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        let conditions = || self.alternatives.iter().flat_map(Conjunction::conditions);
+        self.where_.is_some() || conditions().any(Condition::is_costly) || conditions().count() > MAX_LOOP_CONDITIONS
+    }
+
+    /// Whether the subscriber could want this event, as far as that can be told in a short time that does not depend on
+    /// the event: what is costly is assumed to hold.
+    #[must_use]
+    pub fn may_want(&self, record: &Record) -> bool {
+        let mut left = MAX_LOOP_CONDITIONS;
+        self.names_agree(record)
+            && self.required().take(MAX_LOOP_CONDITIONS).all(|condition| condition.holds(record))
+            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.may_hold(record, &mut left)))
+    }
+
+    /// Equalities without which the expression cannot be true.
+    pub fn required(&self) -> impl Iterator<Item = &Condition> {
+        self.where_.iter().flat_map(|expression| expression.required())
+    }
+
+    /// Whether the subscriber may have to hear of this row, told in a short time.
+    #[must_use]
+    pub fn may_concern(&self, row: &Row) -> bool {
+        match row {
+            Row::Event(record) => self.may_want(record),
+            Row::Unreadable(row) => self.could_want(&row.envelope),
+            Row::Lost(_) => true,
+        }
     }
 
     /// Whether the subscriber has to hear of this row: an event that it wants, or a gap that may hide one.
@@ -95,13 +144,20 @@ impl Filter {
             }
             _ => true,
         };
-        types && repos && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.could_hold(known)))
+        let required = self
+            .required()
+            .all(|condition| known(&condition.key).is_none_or(|text| condition.test.holds(Found::Text(text))));
+        types
+            && repos
+            && required
+            && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.could_hold(known)))
     }
 
     /// Whether deciding needs the stored payload.
     #[must_use]
     pub fn reads_payload(&self) -> bool {
-        self.alternatives.iter().flat_map(Conjunction::conditions).any(super::predicate::Condition::reads_payload)
+        self.where_.as_ref().is_some_and(|expression| expression.reads_payload())
+            || self.alternatives.iter().flat_map(Conjunction::conditions).any(Condition::reads_payload)
     }
 }
 
@@ -110,7 +166,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::event::tests::record;
-    use super::super::predicate::Condition;
     use super::*;
 
     #[test]
@@ -132,6 +187,7 @@ mod tests {
             repos: vec![RepoFilter::parse(repo).unwrap()],
             event_types: vec![kind.into()],
             alternatives: vec![Conjunction::new(vec![Condition::parse(condition).unwrap()])],
+            where_: None,
         };
         assert!(Filter::default().wants(&record));
         assert!(filter("octo/hello", "finished", "conclusion=success").wants(&record));

@@ -1,16 +1,20 @@
 //! The frames of wire v1 as types: what a client sends, [`Subscribe`], and what the hub sends, [`Control`] and the
 //! two data frames ([`event_frame`](super::event_frame)). PROTOCOL.md is the normative text.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::codec;
+use super::expression::Expression;
 use super::filter::{Filter, RepoFilter};
 use super::id::EventId;
 use super::limits;
-use super::predicate::{Condition, Conjunction};
+use super::predicate::{BadCondition, Condition, Conjunction};
+use super::source::{Announcement, SourceStatus};
 
 /// The version of the wire that this crate speaks.
 pub const PROTO: u64 = 1;
@@ -26,12 +30,16 @@ pub struct Subscribe {
     pub event_types: Vec<String>,
     /// Alternatives of conditions that must all hold; empty means no condition.
     pub alternatives: Vec<Vec<String>>,
+    /// An expression that must hold, too.
+    pub where_: Option<String>,
     /// Delivery starts strictly after this event; `None` means from now on.
     pub since: Option<EventId>,
     /// Whether this subscriber wants heartbeats.
     pub heartbeat: bool,
     /// Whether the hub tells about itself once, after the acknowledgement.
     pub status: bool,
+    /// This connection is a source.
+    pub announce: Option<Announcement>,
 }
 
 impl Default for Subscribe {
@@ -40,9 +48,11 @@ impl Default for Subscribe {
             filters: vec!["*".to_owned()],
             event_types: Vec::new(),
             alternatives: Vec::new(),
+            where_: None,
             since: None,
             heartbeat: true,
             status: false,
+            announce: None,
         }
     }
 }
@@ -59,13 +69,22 @@ impl Serialize for Subscribe {
         if !self.alternatives.is_empty() {
             map.serialize_entry("match", &self.alternatives)?;
         }
+        if let Some(expression) = &self.where_ {
+            map.serialize_entry("where", expression)?;
+        }
         map.serialize_entry("heartbeat", &self.heartbeat)?;
         if self.status {
             map.serialize_entry("status", &true)?;
         }
+        if let Some(announcement) = &self.announce {
+            map.serialize_entry("announce", announcement)?;
+        }
         map.end()
     }
 }
+
+/// What compiles an expression, or finds that it has been compiled before.
+pub type Compile<'a> = dyn FnMut(&str) -> Result<Arc<Expression>, BadCondition> + 'a;
 
 /// Why a subscription is refused; the name on the wire is the snake-case form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,8 +127,7 @@ impl Rejection {
 }
 
 impl Subscribe {
-    /// Reads the body of a subscribe frame. Unknown keys are ignored, except `where`, which this hub cannot
-    /// evaluate and whose omission would deliver what was not asked for.
+    /// Reads the body of a subscribe frame. Unknown keys are ignored.
     pub fn parse(body: &[u8]) -> Result<Subscribe, Rejection> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             Rejection::new(RejectReason::BadFrame, format!("the subscribe frame is not JSON: {error}"))
@@ -125,9 +143,6 @@ impl Subscribe {
                 return Err(Rejection::new(RejectReason::Version, problem));
             }
         }
-        if frame.get("where").is_some_and(|expression| !expression.is_null()) {
-            return Err(Rejection::field("where", "absent: this hub evaluates `match` only"));
-        }
         match frame.get("envelope") {
             None | Some(Value::Null) => {}
             Some(Value::String(kind)) if kind == "diffs" => {}
@@ -138,15 +153,22 @@ impl Subscribe {
             filters,
             event_types: strings(&frame, "event_types", limits::MAX_EVENT_TYPES)?.unwrap_or_default(),
             alternatives: alternatives(frame.get("match"))?,
+            where_: expression(frame.get("where"))?,
             since: since(frame.get("since"))?,
             heartbeat: flag(&frame, "heartbeat", true)?,
             status: flag(&frame, "status", false)?,
+            announce: announcement(frame.get("announce"))?,
         };
         Ok(subscribe)
     }
 
     /// Compiles what was asked for.
     pub fn filter(&self) -> Result<Filter, Rejection> {
+        self.filter_with(&mut |text| Expression::compile(text).map(Arc::new))
+    }
+
+    /// Compiles what was asked for, and has `compile` do it for the expression.
+    pub fn filter_with(&self, compile: &mut Compile<'_>) -> Result<Filter, Rejection> {
         let bad = |error: &dyn std::fmt::Display| Rejection::new(RejectReason::BadField, error.to_string());
         let repos = self.filters.iter().map(|text| RepoFilter::parse(text).map_err(|error| bad(&error)));
         let alternatives = self.alternatives.iter().map(|conditions| {
@@ -157,6 +179,7 @@ impl Subscribe {
             repos: repos.collect::<Result<_, _>>()?,
             event_types: self.event_types.clone(),
             alternatives: alternatives.collect::<Result<_, _>>()?,
+            where_: self.where_.as_deref().map(compile).transpose().map_err(|error| bad(&error))?,
         };
         if filter.repos.contains(&RepoFilter::Any) {
             filter.repos.clear();
@@ -202,6 +225,14 @@ fn alternatives(value: Option<&Value>) -> Result<Vec<Vec<String>>, Rejection> {
     Ok(found)
 }
 
+fn expression(value: Option<&Value>) -> Result<Option<String>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Rejection::field("where", "an expression as a string")),
+    }
+}
+
 fn since(value: Option<&Value>) -> Result<Option<EventId>, Rejection> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -213,12 +244,27 @@ fn since(value: Option<&Value>) -> Result<Option<EventId>, Rejection> {
     }
 }
 
+fn announcement(value: Option<&Value>) -> Result<Option<Announcement>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => Announcement::parse(value).map(Some).map_err(|must| Rejection::field("announce", &must)),
+    }
+}
+
 fn flag(frame: &Map<String, Value>, name: &str, default: bool) -> Result<bool, Rejection> {
     match frame.get(name) {
         None | Some(Value::Null) => Ok(default),
         Some(Value::Bool(flag)) => Ok(*flag),
         Some(_) => Err(Rejection::field(name, "true or false")),
     }
+}
+
+/// What a client may say after it has subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Said {
+    /// A source leaves, and not because it failed.
+    Bye,
 }
 
 // ---- hub to client --------------------------------------------------------------------------------------------
@@ -273,6 +319,9 @@ pub struct HubStatus {
     pub delivered: u64,
     /// Rows that could not be decoded since it started.
     pub unreadable_rows: u64,
+    /// The sources that it knows.
+    #[serde(default)]
+    pub sources: Vec<SourceStatus>,
 }
 
 /// Every frame of the hub that carries no event.
@@ -316,6 +365,8 @@ pub enum Control {
     Gap(Gap),
     /// The hub about itself.
     HubStatus(HubStatus),
+    /// A source has come, gone or died.
+    SourceStatus(SourceStatus),
     /// The hub stops; end of file follows.
     Shutdown {
         /// `stopping`, `handover`, `idle` or `error`.
@@ -388,14 +439,20 @@ mod tests {
             (json!({"match": ["a=1", ["b=1"]]}), "`match`"),
             (json!({"match": vec!["a=1"; 65]}), "at most 64"),
             (json!({"match": vec![Vec::<String>::new(); 65]}), "at most 64"),
-            (json!({"where": "true"}), "`where`"),
+            (json!({"where": true}), "`where`"),
             (json!({"heartbeat": 1}), "`heartbeat`"),
+            (json!({"announce": "docker"}), "`announce`"),
         ] {
             let rejection = parse(&frame).unwrap_err();
             assert_eq!(rejection.reason, RejectReason::BadField, "{frame}");
             assert!(rejection.remediation.contains(named), "{rejection}");
         }
-        for frame in [json!({"filters": ["nope"]}), json!({"match": "a"}), json!({"match": [["a=1"], ["b~["]]})] {
+        for frame in [
+            json!({"filters": ["nope"]}),
+            json!({"match": "a"}),
+            json!({"match": [["a=1"], ["b~["]]}),
+            json!({"where": "sorce == 1"}),
+        ] {
             assert_eq!(parse(&frame).unwrap().filter().unwrap_err().reason, RejectReason::BadField, "{frame}");
         }
         for text in ["", "[]", "\u{7f}", "{\"a\":"] {
@@ -409,9 +466,11 @@ mod tests {
             filters: vec!["octo/*".into()],
             event_types: vec!["workflow_run".into()],
             alternatives: vec![vec!["a=1".into(), "b~x".into()], vec!["c=2".into()]],
+            where_: Some("fields.x == 1".into()),
             since: Some(EventId::ZERO),
             heartbeat: false,
             status: true,
+            announce: Some(Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}})).unwrap()),
         };
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));
         assert_eq!(parse(&json!({"match": "a=1"})).unwrap().alternatives, [["a=1"]]);

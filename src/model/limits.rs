@@ -22,8 +22,31 @@ pub const MAX_PATH_SEGMENTS: usize = 16;
 pub const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest expression of `where`, in bytes: a page of conditions. Its parser takes time and stack for each of them: of
+/// the worst 2 KiB a millisecond, and less than half a megabyte …
+pub const MAX_EXPRESSION_BYTES: usize = 2_048;
+/// … with at most this many brackets, calls and conditionals within each other …
+pub const MAX_EXPRESSION_NESTING: u16 = 32;
+/// … and as many operations upon each other, brackets or not: what is evaluated, checked and dropped by recursion.
+pub const MAX_EXPRESSION_DEPTH: usize = 64;
+/// Names, values and operations of one expression. An evaluation does each of them once at most.
+pub const MAX_EXPRESSION_NODES: usize = 512;
+/// Additions of one expression. Each of them may copy the texts that it joins; more than a handful is no condition.
+pub const MAX_EXPRESSION_ADDITIONS: usize = 8;
+/// Bytes of the event's texts that one evaluation may look at, each as often as it does: one large payload once, and
+/// usual fields thousands of times.
+pub const MAX_EVALUATION_BYTES: usize = 16 * 1024 * 1024;
+/// Sources that the hub knows at a time: what one machine runs, many times over. With their details they fit one frame,
+/// which is how `hub_status` tells them.
+pub const MAX_SOURCES: usize = 64;
+/// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
+pub const MAX_DETAIL_BYTES: usize = 768;
 /// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
 pub const HEARTBEAT: Duration = Duration::from_mins(1);
+
+/// Conditions of one subscription that the hub's loop asks an event; what has more is decided beside the loop, like
+/// everything that is costly. A person writes a handful.
+pub const MAX_LOOP_CONDITIONS: usize = 16;
 
 // ---- the hub --------------------------------------------------------------------------------------------------
 

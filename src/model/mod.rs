@@ -3,14 +3,18 @@
 //! Nothing here touches a file, a socket, the clock or the environment, so every rule below can be tested as a
 //! plain function.
 
+pub mod clause;
 pub mod codec;
 pub mod event;
 pub mod event_frame;
+pub mod expression;
 pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod nearest;
 pub mod predicate;
 pub mod row;
+pub mod source;
 pub mod text;
 pub mod verdict;

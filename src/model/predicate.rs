@@ -1,4 +1,4 @@
-//! The everyday conditions of `--match`: `key=value`, `key!=value`, `key>=N`, `key~REGEX`, `key*=GLOB`.
+//! The everyday conditions of `--match`: `key=value`, `key!=value`, `key>=N`, `key~REGEX`, `key*=GLOB`, `key?`.
 //!
 //! Types are strict, because a wait that is satisfied by the wrong thing is worse than one that is not: `true` is
 //! not `1`, `12` is not `"12"`, and a missing key makes every operator false, `!=` too. PROTOCOL.md, "Conditions",
@@ -47,6 +47,8 @@ pub enum Test {
     Contains(Regex),
     /// A text that the glob matches as a whole; `*` also matches `/`.
     Globs(GlobMatcher),
+    /// Anything, null too.
+    Exists,
 }
 
 /// How a number has to compare with the condition's.
@@ -80,11 +82,9 @@ impl Condition {
             let problem = format!("{} bytes long, but at most {} are allowed", text.len(), limits::MAX_CONDITION_BYTES);
             return Err(bad(text, 0, problem));
         }
-        let key_end = text.find(|c| !is_key_character(c)).unwrap_or(text.len());
-        let (key, rest) = text.split_at(key_end);
-        check_key(text, key)?;
-        let (operator, value) = split_operator(text, key_end, rest)?;
-        let test = operator.test(value).map_err(|problem| bad(text, key_end + operator.spelling().len(), problem))?;
+        let (key, operator) = head(text)?;
+        let value_at = key.len() + operator.spelling().len();
+        let test = operator.test(&text[value_at..]).map_err(|problem| bad(text, value_at, problem))?;
         Ok(Condition { key: key.to_owned(), test })
     }
 
@@ -92,6 +92,12 @@ impl Condition {
     #[must_use]
     pub fn holds(&self, record: &Record) -> bool {
         record.lookup(&self.key).is_some_and(|found| self.test.holds(found))
+    }
+
+    /// Whether asking it takes a time that depends on how long the event is: a text is searched, or the payload read.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.reads_payload() || matches!(self.test, Test::Contains(_) | Test::Globs(_))
     }
 
     /// Whether it reads the stored payload.
@@ -118,6 +124,7 @@ impl Test {
             }
             Test::Contains(regex) => with_text(found, |text| regex.is_match(text)),
             Test::Globs(glob) => with_text(found, |text| glob.is_match(text)),
+            Test::Exists => true,
         }
     }
 }
@@ -142,6 +149,19 @@ impl Conjunction {
     #[must_use]
     pub fn holds(&self, record: &Record) -> bool {
         self.groups().all(|group| group.iter().any(|condition| condition.holds(record)))
+    }
+
+    /// Whether it could hold, where costly conditions are assumed to, and all of them once `left` have been asked.
+    pub fn may_hold(&self, record: &Record, left: &mut usize) -> bool {
+        self.groups().all(|group| {
+            group.iter().any(|condition| {
+                if *left == 0 || condition.is_costly() {
+                    return true;
+                }
+                *left -= 1;
+                condition.holds(record)
+            })
+        })
     }
 
     /// Whether it could hold for an event of which only `known` can be read: conditions on other keys are
@@ -170,18 +190,19 @@ fn alternative_key(condition: &Condition) -> Option<&str> {
     matches!(condition.test, Test::Equals(_)).then_some(&*condition.key)
 }
 
-#[derive(Clone, Copy)]
-enum Operator {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
     Equals,
     Differs,
     Compares(Relation),
     Contains,
     Globs,
+    Exists,
 }
 
 impl Operator {
     /// Longer spellings first, so that `>=` is not read as `>`.
-    const ALL: [Operator; 8] = [
+    const ALL: [Operator; 9] = [
         Operator::Differs,
         Operator::Compares(Relation::GreaterOrEqual),
         Operator::Compares(Relation::LessOrEqual),
@@ -190,9 +211,10 @@ impl Operator {
         Operator::Compares(Relation::Greater),
         Operator::Compares(Relation::Less),
         Operator::Contains,
+        Operator::Exists,
     ];
 
-    fn spelling(self) -> &'static str {
+    pub(super) fn spelling(self) -> &'static str {
         match self {
             Operator::Equals => "=",
             Operator::Differs => "!=",
@@ -202,6 +224,7 @@ impl Operator {
             Operator::Compares(Relation::LessOrEqual) => "<=",
             Operator::Contains => "~",
             Operator::Globs => "*=",
+            Operator::Exists => "?",
         }
     }
 
@@ -228,6 +251,8 @@ impl Operator {
                     .map_err(|error| format!("not a glob: {}", error.kind()))?
                     .compile_matcher(),
             ),
+            Operator::Exists if value.is_empty() => Test::Exists,
+            Operator::Exists => return Err("`key?` asks whether the key is there, and takes no value".to_owned()),
         })
     }
 }
@@ -256,8 +281,16 @@ fn check_key(text: &str, key: &str) -> Result<(), BadCondition> {
     Ok(())
 }
 
-fn split_operator<'a>(text: &str, at: usize, rest: &'a str) -> Result<(Operator, &'a str), BadCondition> {
-    let known = "one of = != >= <= > < ~ *=";
+/// The key and the operator with which a condition begins; its value is what comes after them.
+pub(super) fn head(text: &str) -> Result<(&str, Operator), BadCondition> {
+    let key_end = text.find(|c| !is_key_character(c)).unwrap_or(text.len());
+    let (key, rest) = text.split_at(key_end);
+    check_key(text, key)?;
+    operator(text, key_end, rest).map(|operator| (key, operator))
+}
+
+fn operator(text: &str, at: usize, rest: &str) -> Result<Operator, BadCondition> {
+    let known = "one of = != >= <= > < ~ *= ?";
     if rest.is_empty() {
         return Err(bad(text, at, format!("expected an operator ({known}) and a value after the key")));
     }
@@ -274,13 +307,14 @@ fn split_operator<'a>(text: &str, at: usize, rest: &'a str) -> Result<(Operator,
     if rest.starts_with("=~") || rest.starts_with("!~") {
         return Err(bad(text, at, "a regular expression is asked for with `key~REGEX`"));
     }
-    let operator = Operator::ALL.into_iter().find(|operator| rest.starts_with(operator.spelling()));
-    operator
-        .map(|operator| (operator, &rest[operator.spelling().len()..]))
+    Operator::ALL
+        .into_iter()
+        .find(|operator| rest.starts_with(operator.spelling()))
         .ok_or_else(|| bad(text, at, format!("expected an operator ({known}) after the key")))
 }
 
-fn bad(text: &str, byte: usize, problem: impl Into<String>) -> BadCondition {
+/// A refusal that points at a byte of the text.
+pub(super) fn bad(text: &str, byte: usize, problem: impl Into<String>) -> BadCondition {
     const SHOWN: usize = 80;
     let column = text.get(..byte).map_or(1, |before| before.chars().count() + 1);
     let mut shown: String = text.chars().take(SHOWN).collect();
@@ -426,6 +460,11 @@ mod tests {
             ("event_id=00000000010000000000000000", true),
             ("payload.a.b.0>=10", true),
             ("repo=hello", true),
+            ("conclusion?", true),
+            ("none?", true),
+            ("payload.a.b.1.c?", true),
+            ("missing?", false),
+            ("tags.2?", false),
         ] {
             assert_eq!(holds(condition), expected, "{condition}");
         }
@@ -447,6 +486,7 @@ mod tests {
             (".a=1", 1, "empty segment"),
             ("é=1", 1, "begins with a key"),
             ("a:b=1", 2, "expected an operator"),
+            ("a?=1", 3, "takes no value"),
         ] {
             let error = Condition::parse(condition).unwrap_err();
             assert_eq!(error.column, column, "{error}");

@@ -258,6 +258,22 @@ impl Process {
         }
     }
 
+    /// Waits for its end and returns how it ended, and what is left of what it printed and said.
+    #[track_caller]
+    pub fn ending(&mut self) -> (Option<i32>, String, String) {
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.out.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it did not end; it said:\n{}", self.errors()),
+            }
+        }
+        let status = self.child.wait().unwrap();
+        (status.code(), lines.join("\n"), self.errors())
+    }
+
     /// Waits for its end and returns its exit code.
     #[track_caller]
     pub fn code(&mut self) -> i32 {

@@ -18,6 +18,7 @@ mod activation;
 mod broadcast;
 #[cfg(target_os = "linux")]
 mod durability;
+mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
 mod http;
@@ -25,11 +26,13 @@ mod kill;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;
+mod predicates;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod simulation;
+mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
 #[cfg(target_os = "linux")]

@@ -19,8 +19,9 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 4] = [
+const SLEEPERS: [(&str, &str); 5] = [
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
+    ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the hub's own deadlines: heartbeats and idle exit"),
@@ -202,8 +203,8 @@ fn the_readme_has_every_exit_code() {
     /// What a code is called in the table; a new one does not compile until it is here.
     fn spelling(exit: Exit) -> String {
         match exit {
-            // The command's own, whatever it is.
-            Exit::Command(_) => String::new(),
+            // The command's own, or what was asked for, whatever it is.
+            Exit::Command(_) | Exit::Mapped(_) => String::new(),
             Exit::Signal(n) => format!("{}+n", exit.code() - n),
             Exit::Success
             | Exit::Failed

@@ -232,7 +232,8 @@ fn a_field_that_makes_no_sense_is_named() {
         (json!({"match": vec!["a=1"; 65]}), "64"),
         (json!({"match": format!("a={}", "x".repeat(4_096))}), "4096"),
         (json!({"match": "a==1"}), "column 3"),
-        (json!({"where": "true"}), "`where`"),
+        (json!({"where": true}), "`where`"),
+        (json!({"where": "sorce == \"github\""}), "column 1: an event has no `sorce`: did you mean `source`?"),
         (json!({"heartbeat": "no"}), "`heartbeat`"),
         (json!({"status": 1}), "`status`"),
     ] {
@@ -534,7 +535,7 @@ fn the_hub_tells_about_itself_when_it_is_asked() {
     assert!(status["uptime_sec"].take().is_u64());
     let golden = json!({"kind": "hub_status", "version": env!("CARGO_PKG_VERSION"), "pid": hub.child.id(),
                         "activated": false, "uptime_sec": null, "subscribers": 1, "lagging": 0, "max_lag": 0,
-                        "delivered": 0, "unreadable_rows": 0});
+                        "delivered": 0, "unreadable_rows": 0, "sources": []});
     assert_eq!(status, golden);
 }
 

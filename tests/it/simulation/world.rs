@@ -121,7 +121,8 @@ impl World {
                 .push(json!({"kind": "gap", "reason": reason, "since": since, "resumed_at": cursor, "missed": missed}));
         }
         let filter = subscribe.filter().unwrap();
-        let subscription = Subscription { filter, since: resolved, newest, heartbeat, status };
+        let subscription =
+            Subscription { filter, since: resolved, newest, heartbeat, status, announce: None, notes: Vec::new() };
         let id = self.hub.subscribe(subscription, self.now());
         self.told = self.log.end();
         let capacity = self.random.pick(&[1_500, 20_000, 100_000, 400_000]);

@@ -1,0 +1,143 @@
+//! A question put to a feed, to its answer. Whoever waits, a command or a tool of an agent, does it through this; what
+//! to show, how long to wait and what a gap means stay with them.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+use super::{BusError, Feed, Item, Options};
+use crate::config::directories::Directories;
+use crate::model::event::Record;
+use crate::model::event_frame::event_of;
+use crate::model::frame::{Gap, GapReason, Subscribe};
+use crate::model::id::{EventId, Seq};
+use crate::model::source::{SourceState, SourceStatus};
+use crate::store::{LogPaths, Reader};
+use crate::waiting::{Ending, Question, Shown, Step};
+
+/// What happens on the way to an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// An event counts, and the question is still open.
+    Counts(Shown),
+    /// Something is missing, so the answer may be wrong. Asking on means to put up with it.
+    Gap(Gap),
+    /// A source has died, and without it there is no answer to be had, or none to be believed. Asking on means to wait
+    /// for it to come back.
+    Dead(SourceStatus),
+    /// The answer. There is nothing after it.
+    Ends(Ending),
+}
+
+/// A feed that is asked one question.
+pub struct Waiter {
+    directories: Directories,
+    feed: Feed,
+    question: Box<dyn Question>,
+    dead: BTreeSet<String>,
+}
+
+impl Waiter {
+    /// Subscribes to what the question needs, after `since` or from now on. When this returns, nothing that is committed
+    /// from now on is missed.
+    pub async fn open(
+        directories: &Directories,
+        mut question: Box<dyn Question>,
+        since: Option<EventId>,
+        options: Options,
+    ) -> Result<Waiter, BusError> {
+        let subscribe = Subscribe { since, heartbeat: false, ..question.subscription() };
+        let feed = Feed::open(directories, subscribe, options).await?;
+        question.begin(Instant::now());
+        Ok(Waiter { directories: directories.clone(), feed, question, dead: BTreeSet::new() })
+    }
+
+    /// Where the events come from.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// What is still missing, each part as it was typed.
+    #[must_use]
+    pub fn outstanding(&self) -> Vec<String> {
+        self.question.outstanding()
+    }
+
+    /// The next thing to tell. May be cancelled at any time without losing anything.
+    pub async fn next(&mut self) -> Result<News, BusError> {
+        loop {
+            if let Some(ending) = self.question.standing()
+                && !self.feed.is_replaying().await?
+            {
+                return Ok(self.ends(ending));
+            }
+            let Some(item) = self.item_in_time().await? else {
+                match self.question.tick(Instant::now()) {
+                    Some(ending) => return Ok(self.ends(ending)),
+                    None => continue,
+                }
+            };
+            let record = match item {
+                Item::Gap(gap) => return Ok(News::Gap(gap)),
+                Item::Source(status) if self.is_lost_with(&status) => return Ok(News::Dead(status)),
+                Item::Source(_) => continue,
+                Item::Event { id, body } => self.record(id, &body)?,
+            };
+            let Some(record) = record else {
+                let cursor = self.feed.cursor();
+                let reason = GapReason::UnreadableRow;
+                return Ok(News::Gap(Gap { reason, since: cursor, resumed_at: cursor, missed: Some(1) }));
+            };
+            match self.question.see(&record, Instant::now()) {
+                Step::Aside => {}
+                Step::Counts(shown) => return Ok(News::Counts(shown)),
+                Step::Ends(ending) => return Ok(self.ends(ending)),
+            }
+        }
+    }
+
+    /// The answer, with the place from which another question would go on where it does not say one.
+    fn ends(&self, mut ending: Ending) -> News {
+        for shown in &mut ending.shown {
+            shown.json.entry("cursor").or_insert_with(|| self.feed.cursor().to_string().into());
+        }
+        News::Ends(ending)
+    }
+
+    fn is_lost_with(&mut self, status: &SourceStatus) -> bool {
+        if status.state == SourceState::Dead {
+            self.dead.insert(status.source.clone());
+            self.question.is_lost_without(&self.dead)
+        } else {
+            self.dead.remove(&status.source);
+            false
+        }
+    }
+
+    /// The next item, or `None` when the question's deadline has come first and the log has nothing that was committed
+    /// before it: the hub may be away, or just about to say it.
+    async fn item_in_time(&mut self) -> Result<Option<Item>, BusError> {
+        let Some(deadline) = self.question.deadline() else { return self.feed.next().await.map(Some) };
+        tokio::select! {
+            biased;
+            item = self.feed.next() => return item.map(Some),
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        }
+        if self.feed.is_behind().await? { self.feed.next().await.map(Some) } else { Ok(None) }
+    }
+
+    /// The event that a feed has brought, with its payload where the question reads that; `None` if it is needed from
+    /// the log and is not there.
+    fn record(&self, id: EventId, body: &Map<String, Value>) -> Result<Option<Record>, BusError> {
+        if !self.question.reads_payload()
+            && let Some(event) = event_of(body)
+        {
+            // Where it is in the log does not travel, and no question asks.
+            return Ok(Some(Record::new(Seq::START, event, None)));
+        }
+        let found = Reader::open(&LogPaths::new(&self.directories.state))?.find(id)?;
+        Ok(found.map(|(record, payload)| Record::new(record.seq, record.event, payload)))
+    }
+}

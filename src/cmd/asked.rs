@@ -1,0 +1,284 @@
+//! What is asked of the bus: the arguments from which `wait`, and every other verb that waits, makes its question, and
+//! which of them go together.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::conditions::{self, Conditions};
+use super::exit::Failure;
+use super::time;
+use crate::model::clause::Clause;
+use crate::model::source::SourceStatus;
+use crate::model::text::one_line;
+use crate::waiting::Question;
+use crate::waiting::all_of::AllOf;
+use crate::waiting::first_of::FirstOf;
+use crate::waiting::matches::{Matches, Plain, Until};
+use crate::waiting::none_of::NoneOf;
+use crate::waiting::quiet::Quiet;
+use crate::waiting::sequence::Sequence;
+
+/// The same for `--help`.
+pub(super) const HELP: &str = "Examples:
+  waitbus wait --source github --match \"conclusion=success\"
+  waitbus wait --all-of github[workflow_name=ci]:conclusion=success --all-of deploy:status=done --timeout 30m
+  waitbus wait --source tests --quiet-for 1m --none-of tests:conclusion=failure
+
+A CLAUSE is `source:key=value[,key=value...]`, or `source[scope]:key=value` to narrow \
+what it looks at:
+  github[repo=hello,workflow_name=ci]:conclusion=success
+It takes the conditions of --match. Without brackets its scope is the source and the presence of the condition's keys. \
+A value with a comma or bracket is written in double quotes, with JSON's escapes: head_branch~\"^v[0-9]{1,3}\"
+
+What goes together: the plain conditions (--source, --type, --repo, --match, --where) are one question, and each kind of clause is \
+another. One of --all-of, --first-of, --then takes the place of --source, --type, --match and --where; only --repo narrows clauses \
+as well. --none-of goes with any question, but not alone. --quiet-for goes with plain conditions, --none-of, or both. \
+--count and --verdict go with plain conditions or --first-of, and not with each other.";
+
+/// What to wait for.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Asked {
+    #[command(flatten)]
+    pub(super) conditions: Conditions,
+
+    /// How many events have to match [default: 1]
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU64>,
+
+    /// Exit with the verdict of the event: its conclusion. An event without one does not end the wait
+    #[arg(long)]
+    verdict: bool,
+
+    /// All these clauses are satisfied; the newest event in the scope of each decides, so a failure takes back an
+    /// earlier success
+    #[arg(long, value_name = "CLAUSE")]
+    all_of: Vec<String>,
+
+    /// What satisfies a clause of --all-of once satisfies it for good
+    #[arg(long)]
+    sticky: bool,
+
+    /// One of these clauses is satisfied; says which
+    #[arg(long, value_name = "CLAUSE")]
+    first_of: Vec<String>,
+
+    /// These clauses are satisfied in this order, each by a later event
+    #[arg(long, value_name = "CLAUSE")]
+    then: Vec<String>,
+
+    /// Exit 1 at once if this clause is satisfied first
+    #[arg(long, value_name = "CLAUSE")]
+    none_of: Vec<String>,
+
+    /// Nothing matches for this long. It is counted from when the wait is attached, and again from each match
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(super) quiet_for: Option<Duration>,
+
+    /// Wait also for a source that is known to be dead, instead of ending with exit code 3
+    #[arg(long)]
+    allow_absent: bool,
+}
+
+impl Asked {
+    /// Whether the exit code is a verdict.
+    pub(super) fn has_verdict(&self) -> bool {
+        self.verdict || !self.none_of.is_empty()
+    }
+
+    /// The question, checked here so that a mistake is told before anything is started.
+    pub(super) fn question(&self) -> Result<Box<dyn Question>, Failure> {
+        self.check()?;
+        let [all_of, first_of, then, none_of] = [
+            ("--all-of", &self.all_of),
+            ("--first-of", &self.first_of),
+            ("--then", &self.then),
+            ("--none-of", &self.none_of),
+        ]
+        .map(|(flag, texts)| clauses(flag, texts));
+        let repos = self.conditions.repo.clone();
+        let (all_of, first_of, then, none_of) = (all_of?, first_of?, then?, none_of?);
+        let question: Box<dyn Question> = if !all_of.is_empty() {
+            Box::new(AllOf::new(all_of, repos, self.sticky))
+        } else if !first_of.is_empty() {
+            Box::new(FirstOf { clauses: first_of, repos, until: self.until() })
+        } else if !then.is_empty() {
+            Box::new(Sequence::new(then, repos))
+        } else if let Some(duration) = self.quiet_for {
+            Box::new(Quiet::new(self.plain()?, duration))
+        } else {
+            Box::new(Matches { asked: self.plain()?, until: self.until() })
+        };
+        conditions::check(&question.subscription())?;
+        if none_of.is_empty() {
+            return Ok(question);
+        }
+        let guarded = NoneOf::new(question, none_of).map_err(Failure::usage)?;
+        conditions::check(&guarded.subscription())?;
+        Ok(Box::new(guarded))
+    }
+
+    /// What it means that a source has died without which there is no answer.
+    pub(super) fn dead(&self, status: &SourceStatus) -> Result<(), Failure> {
+        if self.allow_absent {
+            return Ok(());
+        }
+        let remedy = match status.start() {
+            Some(command) => format!("start it again with `{}`", one_line(command)),
+            None => "start it again".to_owned(),
+        };
+        Err(Failure::bus(format!(
+            "the source {} is dead: it ended without a goodbye, so the answer may never come; {remedy} \
+             (--allow-absent waits for it)",
+            one_line(&status.source)
+        )))
+    }
+
+    fn until(&self) -> Until {
+        if self.verdict { Until::Concluded } else { Until::Seen(self.count.unwrap_or(NonZeroU64::MIN)) }
+    }
+
+    fn plain(&self) -> Result<Plain, Failure> {
+        let conditions = &self.conditions;
+        let subscribe = if conditions.is_empty() { conditions::nothing() } else { conditions.subscribe()? };
+        let typed = if conditions.is_empty() { "what --none-of forbids".to_owned() } else { conditions.typed() };
+        Ok(Plain { subscribe, sources: conditions.source.clone(), typed })
+    }
+
+    /// Refuses what does not go together.
+    fn check(&self) -> Result<(), Failure> {
+        let given = [("--all-of", &self.all_of), ("--first-of", &self.first_of), ("--then", &self.then)]
+            .into_iter()
+            .filter_map(|(flag, clauses)| (!clauses.is_empty()).then_some(flag));
+        let kinds: Vec<_> = given.chain(self.quiet_for.map(|_| "--quiet-for")).collect();
+        let alone = |flag: &str, with: &[&str]| match kinds.iter().find(|kind| !with.contains(*kind)) {
+            Some(kind) => Err(Failure::usage(format!("{flag} and {kind} are different questions: ask one of them"))),
+            None => Ok(()),
+        };
+        if let [first, rest @ ..] = &*kinds
+            && let Some(second) = rest.first()
+        {
+            return Err(Failure::usage(format!("{first} and {second} are different questions: ask one of them")));
+        }
+        if self.conditions.has_plain() {
+            alone("--source, --type, --match or --where", &["--quiet-for"]).map_err(|failure| {
+                Failure::usage(format!(
+                    "{failure}; a clause names its own source, and `source[key=value]:…` narrows it"
+                ))
+            })?;
+        }
+        if self.count.is_some() {
+            alone("--count", &["--first-of"])?;
+        }
+        if self.verdict {
+            alone("--verdict", &["--first-of"])?;
+            if self.count.is_some() {
+                return Err(Failure::usage(
+                    "--count and --verdict do not go together: several events have no one verdict",
+                ));
+            }
+        }
+        if self.sticky && self.all_of.is_empty() {
+            return Err(Failure::usage("--sticky is about the clauses of --all-of, and there are none"));
+        }
+        if self.quiet_for == Some(Duration::ZERO) {
+            return Err(Failure::usage("--quiet-for needs a duration above 0"));
+        }
+        if kinds.is_empty() && self.conditions.is_empty() {
+            return Err(Failure::usage(if self.none_of.is_empty() {
+                "wait for what? Give at least one of --source, --type, --repo, --match, --where, --all-of, --first-of, --then and \
+                 --quiet-for, for example\n  waitbus wait --source github --match \"conclusion=success\""
+            } else {
+                "--none-of alone could only fail: say also what to wait for, or for how long it must not happen, with \
+                 --quiet-for DURATION"
+            }));
+        }
+        if kinds == ["--quiet-for"] && self.conditions.is_empty() && self.none_of.is_empty() {
+            return Err(Failure::usage("quiet of what? Give --quiet-for a condition, or --none-of"));
+        }
+        Ok(())
+    }
+}
+
+fn clauses(flag: &str, texts: &[String]) -> Result<Vec<Clause>, Failure> {
+    let parse = |text: &String| Clause::parse(text).map_err(|error| Failure::usage(format!("{flag} {error}")));
+    texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(arguments: &[&str]) -> Result<Vec<String>, String> {
+        #[derive(Debug, clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            asked: Asked,
+        }
+        let arguments = ["wait"].iter().chain(arguments);
+        let cli = <Cli as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        cli.asked.question().map(|question| question.outstanding()).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn what_goes_together_is_asked_and_the_rest_is_refused_with_a_sentence() {
+        for good in [
+            &["--source", "a"][..],
+            &["--repo", "o/r"],
+            &["--source", "a", "--count", "3"],
+            &["--type", "t", "--verdict"],
+            &["--match", "a=1", "--none-of", "b:c=1"],
+            &["--where", "fields.a == 1", "--none-of", "b:c=1"],
+            &["--all-of", "a:b=1", "--all-of", "c:d=1", "--sticky", "--repo", "o/r", "--none-of", "e:f=1"],
+            &["--first-of", "a:b=1", "--count", "2"],
+            &["--first-of", "a:b=1", "--verdict"],
+            &["--then", "a:b=1", "--then", "a:b=2"],
+            &["--source", "a", "--quiet-for", "1s"],
+            &["--none-of", "a:b=1", "--quiet-for", "1s"],
+            &["--match", "a=1", "--none-of", "a:b=1", "--quiet-for", "1s"],
+        ] {
+            assert!(asked(good).is_ok(), "{good:?}: {:?}", asked(good));
+        }
+        for (bad, sentence) in [
+            (&[][..], "wait for what?"),
+            (&["--sticky"], "clauses of --all-of"),
+            (&["--none-of", "a:b=1"], "could only fail"),
+            (&["--quiet-for", "1s"], "quiet of what?"),
+            (&["--source", "a", "--quiet-for", "0s"], "above 0"),
+            (&["--all-of", "a:b=1", "--then", "a:b=1"], "--all-of and --then are different questions"),
+            (&["--first-of", "a:b=1", "--quiet-for", "1s"], "--first-of and --quiet-for are different questions"),
+            (&["--source", "a", "--all-of", "a:b=1"], "a clause names its own source"),
+            (&["--match", "a=1", "--then", "a:b=1"], "a clause names its own source"),
+            (&["--where", "fields.a == 1", "--first-of", "a:b=1"], "a clause names its own source"),
+            (&["--where", "fields.a =", "--none-of", "a:b=1"], "fields.a ="),
+            (&["--all-of", "a:b=1", "--count", "2"], "--count and --all-of"),
+            (&["--source", "a", "--quiet-for", "1s", "--count", "2"], "--count and --quiet-for"),
+            (&["--then", "a:b=1", "--verdict"], "--verdict and --then"),
+            (&["--source", "a", "--verdict", "--count", "2"], "no one verdict"),
+            (&["--source", "a", "--sticky"], "--sticky is about"),
+            (&["--all-of", "b=1"], "--all-of \"b=1\", column 2"),
+            (&["--none-of", "a:b", "--source", "x"], "--none-of \"a:b\", column 4"),
+            (&["--repo", "nonsense", "--all-of", "a:b=1"], "nonsense"),
+        ] {
+            let refusal = asked(bad).unwrap_err();
+            assert!(refusal.contains(sentence), "{bad:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_the_hub_could_not_take_is_refused_with_the_number() {
+        let clauses: Vec<_> = (0..33).map(|n| format!("--all-of=s{n}:a=1")).collect();
+        let clauses: Vec<_> = clauses.iter().map(String::as_str).collect();
+        assert!(asked(&clauses[..32]).is_ok());
+        let refusal = asked(&clauses).unwrap_err();
+        assert!(refusal.contains("66 conditions") && refusal.contains("at most 64"), "{refusal}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_as_it_was_typed() {
+        let outstanding = asked(&["--source", "a", "--type", "t", "--match", "b=c d", "--count", "3"]).unwrap();
+        assert_eq!(outstanding, ["--source a --type t --match \"b=c d\" (another 3 times)"]);
+        assert_eq!(asked(&["--then", "a:b=1", "--then", "a:b=2"]).unwrap(), ["a:b=1", "a:b=2"]);
+    }
+}
