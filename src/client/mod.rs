@@ -6,8 +6,11 @@
 //! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
 
 mod announcement;
+pub mod checkout;
+pub mod commit;
 mod connection;
 mod feed;
+mod forge;
 mod log_alone;
 mod publish;
 mod reporter;
@@ -22,6 +25,7 @@ use serde_json::{Map, Value};
 
 pub use announcement::Announced;
 pub use feed::{Feed, Mode, Options};
+pub use forge::Forge;
 pub use publish::Publisher;
 pub use reporter::{Receipt, Reporter, Told};
 pub use waiter::{News, Waiter};

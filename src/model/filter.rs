@@ -1,5 +1,6 @@
 //! What a subscriber wants: repositories, event types and conditions, as one question to an event.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::event::{Found, Record};
@@ -17,6 +18,16 @@ pub enum RepoFilter {
     Owner(String),
     /// One repository.
     Repo(String, String),
+}
+
+impl fmt::Display for RepoFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RepoFilter::Any => f.write_str("*"),
+            RepoFilter::Owner(owner) => write!(f, "{owner}/*"),
+            RepoFilter::Repo(owner, repo) => write!(f, "{owner}/{repo}"),
+        }
+    }
 }
 
 /// The text is not `owner/repo`, `owner/*` or `*`.
@@ -175,6 +186,9 @@ mod tests {
         assert_eq!(RepoFilter::parse("octo/hello"), Ok(RepoFilter::Repo("octo".into(), "hello".into())));
         for bad in ["", "octo", "/", "octo/", "/hello", "*/hello", "a/b/c", "o o/x", "octo/he*"] {
             assert_eq!(RepoFilter::parse(bad), Err(BadRepoFilter(bad.into())));
+        }
+        for text in ["*", "octo/*", "octo/hello"] {
+            assert_eq!(RepoFilter::parse(text).unwrap().to_string(), text);
         }
         assert!(RepoFilter::parse("Octo/Hello").unwrap().passes("octo", "hello"));
         assert!(!RepoFilter::parse("octo/*").unwrap().passes("", ""));

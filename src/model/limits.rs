@@ -91,6 +91,9 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How long a client tries to have the hub back before it gives up with exit code 3.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How long nothing may change for a commit before everything that belongs to it is taken to have been seen: GitHub
+/// tells of the runs of a push, and of those that the end of a run starts, within seconds.
+pub const SETTLE: Duration = Duration::from_secs(10);
 /// How long a client waits for a hub that it started to say that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size above which the log lines of hubs that clients started are thrown away before the next such start, in bytes:
@@ -98,6 +101,10 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HUB_LOG_BYTES: u64 = 1024 * 1024;
 /// Stack of the thread that waits for the end of a hub that this client started, in bytes: it makes one system call.
 pub const REAPER_STACK_BYTES: usize = 64 * 1024;
+/// How long git may take to say what it knows of a directory: it reads a few small files.
+pub const GIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest answer of git that is read, in bytes: its remotes, of which even a large project has a hundred.
+pub const GIT_OUTPUT_BYTES: usize = 64 * 1024;
 /// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod nearest;
 pub mod predicate;
 pub mod row;
+pub mod sha;
 pub mod source;
 pub mod text;
 pub mod verdict;

@@ -37,7 +37,7 @@ pub struct Reader {
 
 /// Columns in the order in which [`decode`] reads them. A `fields` beyond its bound is not even loaded, nor is a
 /// `summary`, which then is empty: an event without a line for a person is still an event.
-const COLUMNS: &str = "seq, event_id, delivery_id, source, event_type, owner, repo, received_at, ingest_method, \
+pub(super) const COLUMNS: &str = "seq, event_id, delivery_id, source, event_type, owner, repo, received_at, ingest_method, \
                        CASE WHEN octet_length(summary) <= ?2 THEN summary ELSE '' END, CASE WHEN octet_length(fields) <= ?1 THEN fields END";
 
 impl Reader {
@@ -207,7 +207,12 @@ impl Reader {
 
     /// One view of the log for a reader that may have no more than that: to begin it is what can fail there.
     fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
-        if !self.read_only || !self.connection.is_autocommit() {
+        if self.read_only { self.view() } else { Ok(None) }
+    }
+
+    /// One view of the log for several statements.
+    pub(super) fn view(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+        if !self.connection.is_autocommit() {
             return Ok(None);
         }
         let begun = schema::settled(|| {
@@ -218,11 +223,11 @@ impl Reader {
         begun.map(Some).map_err(|error| self.error(&error))
     }
 
-    fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
+    pub(super) fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
         self.connection.prepare_cached(sql).map_err(|error| self.error(&error))
     }
 
-    fn error(&self, error: &rusqlite::Error) -> StoreError {
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::sql(&self.paths.database(), error)
     }
 }
@@ -231,7 +236,7 @@ fn readable_id(value: ValueRef<'_>) -> Option<EventId> {
     std::str::from_utf8(value.as_bytes().ok()?).ok()?.parse().ok()
 }
 
-fn decode(row: &rusqlite::Row<'_>, seq: Seq) -> Result<Record, Box<Unreadable>> {
+pub(super) fn decode(row: &rusqlite::Row<'_>, seq: Seq) -> Result<Record, Box<Unreadable>> {
     let columns = Columns { row };
     columns.record(seq).map_err(|problem| {
         Box::new(Unreadable {

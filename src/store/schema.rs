@@ -4,18 +4,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::{fs, io};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, FileControl, OpenFlags};
+use rusqlite::{Connection, FileControl, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{LogPaths, StoreError};
+use super::{LogPaths, StoreError, commits};
 use crate::model::limits;
 use crate::sys::private;
 
-/// Version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+/// Version of what [`TABLES`] makes, in `user_version`.
+const FIRST: i64 = 1;
+/// What has been added since, in order, and the version that it makes. A step is not changed once it is released: it is
+/// what made the logs of its version.
+const STEPS: [(i64, Step); 1] = [(2, commits::index)];
+type Step = fn(&Connection) -> rusqlite::Result<()>;
+/// The version after all of them.
+pub(super) const VERSION: i64 = STEPS[STEPS.len() - 1].0;
 /// Marks the file as ours, in `application_id`: "wait" in ASCII.
 const APPLICATION_ID: i64 = 0x7761_6974;
 
-/// The tables. Only `source` and `event_type` are required of a foreign writer; PROTOCOL.md, "Writing rows
+/// The tables as they were first. Only `source` and `event_type` are required of a foreign writer; PROTOCOL.md, "Writing rows
 /// yourself", documents the rest. The default `event_id` is a ULID made of the clock and random bits with functions
 /// that every SQLite since 3.8.3 has; hexadecimal digits are Crockford digits too.
 const TABLES: &str = "
@@ -64,10 +70,12 @@ pub(super) fn open_or_create(paths: &LogPaths) -> Result<Connection, StoreError>
         create(paths)?;
     }
     private::file(&database).map_err(|error| StoreError::io(&database, &error))?;
-    open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    let connection = open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    bring_up_to_date(&connection).map_err(|error| StoreError::sql(&database, &error))?;
+    Ok(connection)
 }
 
-/// Opens an existing log for reading.
+/// Opens an existing log for reading. It may be one that nobody has brought up to date yet, and is read all the same.
 pub(super) fn open_read_only(paths: &LogPaths) -> Result<Connection, StoreError> {
     let database = paths.database();
     match database.try_exists() {
@@ -97,6 +105,21 @@ fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
         return Err(StoreError::TooNew { path: database, found, supported: VERSION });
     }
     Ok(connection)
+}
+
+/// Takes the steps that the log lacks, all or none. Whoever opens it meanwhile waits for the lock and finds it done.
+fn bring_up_to_date(connection: &Connection) -> rusqlite::Result<()> {
+    let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    if version(connection)? >= VERSION {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let found: i64 = version(&transaction)?;
+    for (made, step) in STEPS.iter().filter(|(made, _)| *made > found) {
+        step(&transaction)?;
+        transaction.pragma_update(None, "user_version", made)?;
+    }
+    transaction.commit()
 }
 
 /// Begins to read, again and again if need be. A reader that may only read the `-shm` file and finds its header half
@@ -143,9 +166,10 @@ fn create(paths: &LogPaths) -> Result<(), StoreError> {
     let made = Connection::open(&new)
         .and_then(|connection| {
             connection.execute_batch(&format!(
-                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; BEGIN; {TABLES} PRAGMA user_version={VERSION};
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; BEGIN; {TABLES} PRAGMA user_version={FIRST};
                  PRAGMA application_id={APPLICATION_ID}; COMMIT;"
             ))?;
+            bring_up_to_date(&connection)?;
             connection.close().map_err(|(_, error)| error)
         })
         .map_err(|error| StoreError::sql(&new, &error));

@@ -6,6 +6,7 @@
 //! can be run in a test without waiting.
 
 pub mod all_of;
+pub mod commit;
 pub mod first_of;
 pub mod matches;
 pub mod none_of;

@@ -16,6 +16,8 @@ mod users;
 #[cfg(target_os = "linux")]
 mod activation;
 mod broadcast;
+mod checkout;
+mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
 mod endings;

@@ -38,6 +38,7 @@ const WORKFLOW_RUN: &[Row] = &[
     ("title", Text, "/workflow_run/display_title"),
     ("trigger", Text, "/workflow_run/event"),
     ("head_branch", Text, "/workflow_run/head_branch"),
+    ("head_repo", Text, "/workflow_run/head_repository/full_name"),
     ("head_sha", Commit, "/workflow_run/head_sha"),
     ("status", Text, "/workflow_run/status"),
     ("conclusion", Text, "/workflow_run/conclusion"),
@@ -86,6 +87,7 @@ const CHECK_SUITE: &[Row] = &[
 ];
 
 const STATUS: &[Row] = &[
+    ("status_id", Number, "/id"),
     ("context", Text, "/context"),
     ("state", Text, "/state"),
     ("description", Text, "/description"),
@@ -129,8 +131,11 @@ const PULL_REQUEST: &[Row] = &[
     ("merged", Flag, "/pull_request/merged"),
     ("draft", Flag, "/pull_request/draft"),
     ("head_branch", Text, "/pull_request/head/ref"),
+    ("head_repo", Text, "/pull_request/head/repo/full_name"),
     ("base_branch", Text, "/pull_request/base/ref"),
     ("head_sha", Commit, "/pull_request/head/sha"),
+    // When its branch was pushed to: the commit that was there before.
+    ("before", Commit, "/before"),
     ("author_association", Text, "/pull_request/author_association"),
     ("url", Text, "/pull_request/html_url"),
 ];

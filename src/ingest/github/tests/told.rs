@@ -22,7 +22,7 @@ fn runs_and_jobs_are_told_with_their_verdict_only_when_there_is_one() {
     let run = json!({
         "action": "completed", "actor": "Codertocat", "run_id": 289_782_451, "run_attempt": 1, "run_number": 163,
         "workflow_name": "test", "title": "ci(action): update actions/setup-node digest to 8c91899",
-        "trigger": "repository_dispatch", "head_branch": "master",
+        "trigger": "repository_dispatch", "head_branch": "master", "head_repo": "octo-org/octo-repo",
         "head_sha": "3484a3fb816e0859fd6e1cea078d76385ff50625", "status": "completed", "conclusion": "success",
         "check_suite_id": 1_291_536_064, "url": "https://github.com/octo-org/octo-repo/actions/runs/289782451",
     });
@@ -78,7 +78,7 @@ fn checks_statuses_and_deployments_are_told_with_what_they_check() {
 
     let url = "https://github.com/Codertocat/Hello-World/commit/6113728f27ae82c7b1a177c8d03f9e96e0adf246";
     let status = json!({
-        "actor": "Codertocat", "context": "default", "state": "success", "status": "completed",
+        "actor": "Codertocat", "status_id": 6_805_126_730_u64, "context": "default", "state": "success", "status": "completed",
         "conclusion": "success", "head_sha": "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "url": url,
     });
     assert_says("status", payload!("status"), "Codertocat/Hello-World: status default: success 6113728", &status);
@@ -105,8 +105,8 @@ fn pushes_pull_requests_and_comments_are_told_with_their_number_and_title() {
     let pull_request = json!({
         "action": "closed", "actor": "Codertocat", "pr_number": 2, "title": "Update the README with new information.",
         "state": "closed", "merged": false, "draft": false, "head_branch": "changes", "base_branch": "master",
-        "head_sha": "ec26c3e57ca3a959ca5aad62de7213c562f8c821", "author_association": "OWNER",
-        "url": "https://github.com/Codertocat/Hello-World/pull/2",
+        "head_repo": "Codertocat/Hello-World", "head_sha": "ec26c3e57ca3a959ca5aad62de7213c562f8c821",
+        "author_association": "OWNER", "url": "https://github.com/Codertocat/Hello-World/pull/2",
     });
     assert_says("pull_request", payload!("pull_request.closed"), line, &pull_request);
 

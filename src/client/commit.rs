@@ -1,0 +1,96 @@
+//! Which commit is meant, what the log says of it, and the place from which a [`Waiter`](super::Waiter) goes on without
+//! one.
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use super::BusError;
+use super::checkout::Checkout;
+use crate::config::directories::Directories;
+use crate::model::filter::RepoFilter;
+use crate::model::id::EventId;
+use crate::model::row::Row;
+use crate::model::sha::{BadSha, Sha};
+use crate::store::{LogPaths, Reader, StoreError};
+use crate::waiting::Ending;
+use crate::waiting::commit::{Ambiguous, Asked, Commit, Past};
+
+/// What the log says of a commit.
+#[derive(Debug)]
+pub struct Recalled {
+    /// The question as it stands, for who waits on.
+    pub commit: Commit,
+    /// The answer, if it is one.
+    pub ending: Option<Ending>,
+    /// Everything before it has been read.
+    pub since: EventId,
+    /// Rows that name the commit and cannot be read, so that the answer may be wrong.
+    pub unreadable: u64,
+}
+
+/// There is no answer from the log.
+#[derive(Debug, thiserror::Error)]
+pub enum RecallError {
+    /// Several commits begin like this.
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguous),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// The text names no commit.
+#[derive(Debug, thiserror::Error)]
+#[error("{bad}, and git knows no commit of that name here")]
+pub struct NoCommit {
+    #[from]
+    bad: BadSha,
+}
+
+/// The commit that is meant by what somebody has typed in this directory, and the repositories in which it is to be
+/// looked for, if nobody says others.
+///
+/// Digits are the beginning of a commit, anything else is a name that git knows: `HEAD`, a branch, a tag. If git has
+/// the commit here, it tells its whole name, and the repositories are those with which commits are exchanged; a commit
+/// that git does not have here may be anybody's.
+pub fn meant(directory: &Path, text: &str) -> Result<(Sha, Vec<RepoFilter>), NoCommit> {
+    let digits = text.parse::<Sha>();
+    let name = digits.as_ref().map_or(text, Sha::as_str);
+    let sha = match (digits.clone(), Checkout::resolve(directory, name)) {
+        (Ok(digits), Some(commit)) if digits.names(commit.as_str()) => commit,
+        (Ok(digits), _) => return Ok((digits, Vec::new())),
+        (Err(_), Some(commit)) => commit,
+        (Err(bad), None) => return Err(bad.into()),
+    };
+    let remotes = Checkout::of(directory).map(|checkout| checkout.remotes).unwrap_or_default();
+    Ok((sha, remotes.into_iter().map(|forge| RepoFilter::Repo(forge.owner, forge.repo)).collect()))
+}
+
+/// Asks the log. An old log without an index is read as a whole, which takes a while.
+pub async fn recall(directories: &Directories, asked: Asked) -> Result<Recalled, RecallError> {
+    let paths = LogPaths::new(&directories.state);
+    let read = tokio::task::spawn_blocking(move || read(&paths, asked)).await;
+    // It cannot be cancelled, so what is left is that it panicked.
+    read.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+}
+
+fn read(paths: &LogPaths, asked: Asked) -> Result<Recalled, RecallError> {
+    let sha = asked.sha.clone();
+    let (mut past, mut unreadable) = (Past::new(asked), 0);
+    let since = match Reader::open(paths) {
+        Err(StoreError::Missing(_)) => EventId::ZERO,
+        Err(error) => return Err(BusError::from(error).into()),
+        Ok(reader) => {
+            let mut visit = |row| match row {
+                Row::Event(record) => past.recall(&record),
+                Row::Unreadable(_) | Row::Lost(_) => unreadable += 1,
+            };
+            reader.of_commit(&sha, &mut visit).map_err(BusError::from)?.id
+        }
+    };
+    let (commit, mut ending) = past.end(Instant::now(), SystemTime::now())?;
+    for shown in ending.iter_mut().flat_map(|ending| &mut ending.shown) {
+        shown.json.insert("cursor".into(), since.to_string().into());
+    }
+    Ok(Recalled { commit, ending, since, unreadable })
+}
