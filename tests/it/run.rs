@@ -99,6 +99,24 @@ fn both_ends_are_events_that_say_the_same_run_and_no_argument() {
 }
 
 #[test]
+fn both_ends_say_what_the_command_was_run_on() {
+    let bus = Bus::new();
+    let text = "git init -q -b main . && git config user.name n && git config user.email e && \
+        git commit -q --allow-empty -m one && git remote add origin git@github.com:octo/hello.git && git rev-parse HEAD && \
+        $1 run -- git commit -q --allow-empty -m two";
+    let output = script(&bus, text).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let sha = String::from_utf8(output.stdout).unwrap();
+    let told = events(&bus);
+    assert_eq!(told.len(), 2);
+    for event in told {
+        let fields = &event["fields"];
+        assert_eq!((&event["owner"], &event["repo"]), (&json!("octo"), &json!("hello")));
+        assert_eq!((&fields["head_branch"], fields["head_sha"].as_str()), (&json!("main"), Some(sha.trim())));
+    }
+}
+
+#[test]
 fn a_command_that_cannot_be_started_has_its_code_and_both_events() {
     let bus = Bus::new();
     std::fs::write(bus.root().join("plain"), "echo hi\n").unwrap();
