@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::commit::CommitFlags;
 use super::conditions::{self, Conditions};
 use super::exit::Failure;
 use super::time;
 use crate::model::clause::Clause;
 use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
-use crate::waiting::Question;
 use crate::waiting::all_of::AllOf;
 use crate::waiting::first_of::FirstOf;
 use crate::waiting::matches::{Matches, Plain, Until};
 use crate::waiting::none_of::NoneOf;
 use crate::waiting::quiet::Quiet;
 use crate::waiting::sequence::Sequence;
+use crate::waiting::{self, Question};
 
 /// The same for `--help`.
 pub(super) const HELP: &str = "Examples:
   waitbus wait --source github --match \"conclusion=success\"
   waitbus wait --all-of github[workflow_name=ci]:conclusion=success --all-of deploy:status=done --timeout 30m
   waitbus wait --source tests --quiet-for 1m --none-of tests:conclusion=failure
+  waitbus wait --sha HEAD --timeout 30m
 
 A CLAUSE is `source:key=value[,key=value...]`, or `source[scope]:key=value` to narrow \
 what it looks at:
@@ -35,13 +37,17 @@ A value with a comma or bracket is written in double quotes, with JSON's escapes
 What goes together: the plain conditions (--source, --type, --repo, --match, --where) are one question, and each kind of clause is \
 another. One of --all-of, --first-of, --then takes the place of --source, --type, --match and --where; only --repo narrows clauses \
 as well. --none-of goes with any question, but not alone. --quiet-for goes with plain conditions, --none-of, or both. \
---count and --verdict go with plain conditions or --first-of, and not with each other.";
+--count and --verdict go with plain conditions or --first-of, and not with each other. --sha goes with --repo, --settle and \
+--no-fail-fast, and is a verdict.";
 
 /// What to wait for.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Asked {
     #[command(flatten)]
     pub(super) conditions: Conditions,
+
+    #[command(flatten)]
+    sha: CommitFlags,
 
     /// How many events have to match [default: 1]
     #[arg(long, value_name = "N")]
@@ -84,7 +90,15 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether the exit code is a verdict.
     pub(super) fn has_verdict(&self) -> bool {
-        self.verdict || !self.none_of.is_empty()
+        self.verdict || self.sha.is_asked() || !self.none_of.is_empty()
+    }
+
+    /// The commit whose verdict is asked for, if that is the question. The log may have the answer.
+    pub(super) fn commit(&self) -> Result<Option<waiting::commit::Asked>, Failure> {
+        if self.sha.is_asked() {
+            self.check()?;
+        }
+        self.sha.asked(&self.conditions.repo)
     }
 
     /// The question, checked here so that a mistake is told before anything is started.
@@ -151,7 +165,8 @@ impl Asked {
         let given = [("--all-of", &self.all_of), ("--first-of", &self.first_of), ("--then", &self.then)]
             .into_iter()
             .filter_map(|(flag, clauses)| (!clauses.is_empty()).then_some(flag));
-        let kinds: Vec<_> = given.chain(self.quiet_for.map(|_| "--quiet-for")).collect();
+        let given = given.chain(self.quiet_for.map(|_| "--quiet-for"));
+        let kinds: Vec<_> = given.chain(self.sha.is_asked().then_some("--sha")).collect();
         let alone = |flag: &str, with: &[&str]| match kinds.iter().find(|kind| !with.contains(*kind)) {
             Some(kind) => Err(Failure::usage(format!("{flag} and {kind} are different questions: ask one of them"))),
             None => Ok(()),
@@ -172,12 +187,15 @@ impl Asked {
             alone("--count", &["--first-of"])?;
         }
         if self.verdict {
-            alone("--verdict", &["--first-of"])?;
+            alone("--verdict", &["--first-of", "--sha"])?;
             if self.count.is_some() {
                 return Err(Failure::usage(
                     "--count and --verdict do not go together: several events have no one verdict",
                 ));
             }
+        }
+        if self.sha.is_asked() && !self.none_of.is_empty() {
+            return Err(Failure::usage("--none-of and --sha are different questions: ask one of them"));
         }
         if self.sticky && self.all_of.is_empty() {
             return Err(Failure::usage("--sticky is about the clauses of --all-of, and there are none"));
@@ -187,8 +205,8 @@ impl Asked {
         }
         if kinds.is_empty() && self.conditions.is_empty() {
             return Err(Failure::usage(if self.none_of.is_empty() {
-                "wait for what? Give at least one of --source, --type, --repo, --match, --where, --all-of, --first-of, --then and \
-                 --quiet-for, for example\n  waitbus wait --source github --match \"conclusion=success\""
+                "wait for what? Give at least one of --source, --type, --repo, --match, --where, --all-of, --first-of, --then, \
+                 --quiet-for and --sha, for example\n  waitbus wait --source github --match \"conclusion=success\""
             } else {
                 "--none-of alone could only fail: say also what to wait for, or for how long it must not happen, with \
                  --quiet-for DURATION"
@@ -218,7 +236,11 @@ mod tests {
         }
         let arguments = ["wait"].iter().chain(arguments);
         let cli = <Cli as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string())?;
-        cli.asked.question().map(|question| question.outstanding()).map_err(|failure| failure.to_string())
+        let question = match cli.asked.commit().map_err(|failure| failure.to_string())? {
+            Some(commit) => super::super::commit::unknown(commit).map(|commit| Box::new(commit) as Box<dyn Question>),
+            None => cli.asked.question(),
+        };
+        question.map(|question| question.outstanding()).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -237,11 +259,21 @@ mod tests {
             &["--source", "a", "--quiet-for", "1s"],
             &["--none-of", "a:b=1", "--quiet-for", "1s"],
             &["--match", "a=1", "--none-of", "a:b=1", "--quiet-for", "1s"],
+            &["--sha", "3484a3f"],
+            &["--sha", "3484A3FB", "--repo", "o/r", "--settle", "0s", "--no-fail-fast", "--verdict"],
         ] {
             assert!(asked(good).is_ok(), "{good:?}: {:?}", asked(good));
         }
         for (bad, sentence) in [
             (&[][..], "wait for what?"),
+            (&["--sha", "3484a3"], "7 to 40 hexadecimal digits, not 6"),
+            (&["--sha", "no-such-name"], "git knows no commit of that name here"),
+            (&["--sha", "3484a3f", "--repo", "o"], "use `owner/repo`"),
+            (&["--sha", "3484a3f", "--source", "github"], "--sha are different questions"),
+            (&["--sha", "3484a3f", "--all-of", "a:b=1"], "--all-of and --sha are different questions"),
+            (&["--sha", "3484a3f", "--none-of", "a:b=1"], "--none-of and --sha are different questions"),
+            (&["--sha", "3484a3f", "--count", "2"], "--count and --sha are different questions"),
+            (&["--settle", "1s"], "--sha"),
             (&["--sticky"], "clauses of --all-of"),
             (&["--none-of", "a:b=1"], "could only fail"),
             (&["--quiet-for", "1s"], "quiet of what?"),

@@ -4,6 +4,7 @@
 //! become text and a code here and nowhere else.
 
 mod asked;
+mod commit;
 mod conditions;
 mod demo;
 mod emit;
@@ -49,7 +50,7 @@ enum AnyVerb {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Wait(wait::Arguments),
+    Wait(Box<wait::Arguments>),
     Emit(emit::Arguments),
     Tail(tail::Arguments),
     Replay(replay::Arguments),
@@ -99,7 +100,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Prune(arguments) => prune::run(&arguments, &directories),
         Verb::Mark(arguments) => mark::run(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
-        Verb::Wait(arguments) => block_on(wait::run(arguments, &directories)),
+        Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
         Verb::Demo(arguments) => block_on(demo::run(arguments)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::asked::{self, Asked};
+use super::commit::{self, Begun};
 use super::conditions::Conditions;
 use super::exit::{Exit, Failure};
 use super::output;
@@ -16,6 +17,7 @@ use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::EventId;
 use crate::model::limits::GRACE;
 use crate::model::text::one_line;
+use crate::waiting::commit::Asked as Commit;
 use crate::waiting::none_of::FORBIDDEN;
 use crate::waiting::{Ending, Question};
 
@@ -160,7 +162,11 @@ impl Patience {
 }
 
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
-    let question = arguments.asked.question()?;
+    let commit = arguments.asked.commit()?;
+    let question: Box<dyn Question> = match &commit {
+        Some(commit) => Box::new(commit::unknown(commit.clone())?),
+        None => arguments.asked.question()?,
+    };
     arguments.check()?;
     let outstanding = question.outstanding();
     let since = arguments.start.cursor(directories)?;
@@ -169,7 +175,10 @@ pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Resu
     let mut waiter = tokio::select! {
         biased;
         exit = &mut interrupted => return exit,
-        waiter = arguments.patience.ask(directories, question, since) => waiter?,
+        opened = arguments.open(directories, commit, question, since) => match opened? {
+            Opened::Answered(ending) => return Ok(arguments.end(&ending)),
+            Opened::Waiting(waiter) => waiter,
+        },
         () = &mut late => return Ok(arguments.timed_out(&outstanding)),
     };
     loop {
@@ -191,11 +200,35 @@ pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Resu
     }
 }
 
+/// What a question has come to when it has been put.
+enum Opened {
+    Answered(Ending),
+    Waiting(Box<Waiter>),
+}
+
 impl Arguments {
+    async fn open(
+        &self,
+        directories: &Directories,
+        commit: Option<Commit>,
+        question: Box<dyn Question>,
+        since: Option<EventId>,
+    ) -> Result<Opened, Failure> {
+        let (question, since) = match commit {
+            None => (question, since),
+            Some(commit) => match commit::begin(directories, commit, since, &self.patience).await? {
+                Begun::Answered(ending) => return Ok(Opened::Answered(ending)),
+                Begun::Open(question, since) => (question, since),
+            },
+        };
+        let waiter = self.patience.ask(directories, question, since).await?;
+        Ok(Opened::Waiting(Box::new(waiter)))
+    }
+
     /// Refuses what makes no sense together with the question.
     fn check(&self) -> Result<(), Failure> {
         if !self.exit_on.is_empty() && !self.asked.has_verdict() {
-            return Err(Failure::usage("--exit-on is about verdicts: it goes with --verdict or --none-of"));
+            return Err(Failure::usage("--exit-on is about verdicts: it goes with --verdict, --sha or --none-of"));
         }
         match (self.timeout, self.asked.quiet_for) {
             (Some(timeout), Some(quiet)) if timeout <= quiet => {
