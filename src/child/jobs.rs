@@ -35,6 +35,17 @@ enum Stopping {
     Killed,
 }
 
+/// A job that has ended.
+#[derive(Debug)]
+pub struct Finished<T> {
+    /// How.
+    pub ended: Ended,
+    /// Whether that is what we wanted.
+    pub was_stopped: bool,
+    /// What it has kept.
+    pub kept: T,
+}
+
 impl<T> Jobs<T> {
     /// No jobs yet. Must be called within a runtime.
     pub fn new() -> io::Result<Jobs<T>> {
@@ -90,7 +101,7 @@ impl<T> Jobs<T> {
     }
 
     /// Waits for the next one to end. Without jobs it waits for ever. May be cancelled at any time.
-    pub async fn ended(&mut self) -> io::Result<(Ended, T)> {
+    pub async fn finished(&mut self) -> io::Result<Finished<T>> {
         loop {
             for number in 0..self.running.len() {
                 if self.running[number].group.has_ended()? {
@@ -105,13 +116,14 @@ impl<T> Jobs<T> {
         }
     }
 
-    fn take(&mut self, number: usize) -> io::Result<(Ended, T)> {
+    fn take(&mut self, number: usize) -> io::Result<Finished<T>> {
         let job = self.running.remove(number);
-        if job.stopping != Stopping::No {
+        let was_stopped = job.stopping != Stopping::No;
+        if was_stopped {
             // What the command has left in its group was to end with it, and whoever comes next needs what it holds.
             job.group.signal(Signal::KILL);
         }
-        Ok((job.group.reap()?, job.kept))
+        Ok(Finished { ended: job.group.reap()?, was_stopped, kept: job.kept })
     }
 
     fn kill_the_late(&mut self) {

@@ -15,6 +15,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use signal_hook::consts::SIGQUIT;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -48,7 +50,7 @@ impl From<ExitStatus> for Ended {
 /// Whether a signal asks for the end of a program: what a person, a shell or a supervisor sends for that.
 #[must_use]
 pub fn asks_to_end(signal: i32) -> bool {
-    foreground::ENDING.contains(&signal)
+    signal == SIGQUIT || signals::ASK_TO_END.contains(&signal)
 }
 
 /// The name of a signal, such as `SIGTERM`; one without a name is its number.

@@ -1,4 +1,4 @@
-//! The signals that somebody who runs commands beside itself hears, and passes on.
+//! The signals that somebody hears who waits, or who runs commands beside itself.
 
 use std::io;
 use std::task::Poll;
@@ -8,16 +8,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::sys::signals::is_ignored;
 
-/// The signals, from now on; in a group of their own, the commands receive none of them by themselves.
+/// What ends a wait.
+pub const ASK_TO_END: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
+
+/// What is heard by somebody whose commands, in groups of their own, receive none of it by themselves.
+pub const PASSED_ON: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP];
+
+/// Signals, from now on.
 #[derive(Debug)]
 pub struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
-    /// Starts to hear. One that is ignored stays so. Must be called within a runtime.
-    pub fn listen() -> io::Result<Signals> {
-        let heard = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP];
+    /// Starts to hear them. One that is ignored, as under `nohup`, stays so. Must be called within a runtime.
+    pub fn listen(numbers: &[i32]) -> io::Result<Signals> {
         let listen = |number: i32| signal(SignalKind::from_raw(number)).map(|signal| (number, signal));
-        heard.into_iter().filter(|&number| !is_ignored(number)).map(listen).collect::<io::Result<_>>().map(Signals)
+        let heard = numbers.iter().copied().filter(|&number| !is_ignored(number));
+        heard.map(listen).collect::<io::Result<_>>().map(Signals)
     }
 
     /// Waits for the next one. May be cancelled at any time.

@@ -27,6 +27,8 @@ mod http;
 mod kill;
 mod listener;
 #[cfg(target_os = "linux")]
+mod on;
+#[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
 #[cfg(target_os = "linux")]

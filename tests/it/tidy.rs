@@ -19,7 +19,8 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 5] = [
+const SLEEPERS: [(&str, &str); 6] = [
+    ("src/child/jobs.rs", "--stop-timeout is a time"),
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
