@@ -110,7 +110,7 @@ pub enum BusError {
     #[error(
         "this process may not use AF_UNIX sockets ({socket}), and the event log cannot be read either ({log}): it runs in \
          a sandbox. Allow AF_UNIX sockets there (Claude Code: sandbox.network.allowAllUnixSockets), let it read the \
-         state directory, or wait outside of it"
+         state directory, or have an MCP server ask, which an agent's host starts outside of the sandbox"
     )]
     Denied {
         /// What the socket said.

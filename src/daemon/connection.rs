@@ -15,11 +15,13 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::Accepting;
-use crate::hub::SubscriberId;
+use super::compile::Compiler;
+use crate::hub::{Opinion, Question, SubscriberId};
 use crate::model::codec;
 use crate::model::filter::Filter;
 use crate::model::frame::{Control, RejectReason, Rejection, Said, Subscribe};
 use crate::model::limits::SUBSCRIBE_TIMEOUT;
+use crate::store::StoreError;
 
 /// What a connection tells the hub.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub enum Fact {
     Gone(SubscriberId),
     /// Its socket was full and has room again.
     Writable(SubscriberId),
+    /// What is decided beside the loop has been, or the log cannot be read there.
+    Judged(Box<Question>, Result<Vec<Opinion>, StoreError>),
 }
 
 /// Serves the broadcast socket until it breaks. Each connection is one of `connections`.
@@ -52,6 +56,7 @@ pub async fn serve(
 ) -> io::Error {
     let uid = rustix::process::geteuid().as_raw();
     let places = Arc::new(Semaphore::new(places));
+    let compiler = Compiler::new();
     let mut accepting = Accepting::on("broadcast");
     loop {
         let accepted = tokio::select! {
@@ -78,14 +83,17 @@ pub async fn serve(
             }
         }
         let place = Arc::clone(&places).try_acquire_owned();
-        let facts = facts.clone();
-        connections.spawn(async move {
-            run(stream, place.ok(), facts).await;
-        });
+        let (facts, compiler) = (facts.clone(), compiler.clone());
+        connections.spawn(run(stream, place.ok(), compiler, facts));
     }
 }
 
-async fn run(mut stream: UnixStream, place: Option<OwnedSemaphorePermit>, facts: mpsc::UnboundedSender<Fact>) {
+async fn run(
+    mut stream: UnixStream,
+    place: Option<OwnedSemaphorePermit>,
+    compiler: Compiler,
+    facts: mpsc::UnboundedSender<Fact>,
+) {
     let late = || {
         let seconds = SUBSCRIBE_TIMEOUT.as_secs();
         Err(Rejection::new(RejectReason::Timeout, format!("no whole subscribe frame came within {seconds} s")))
@@ -103,9 +111,13 @@ async fn run(mut stream: UnixStream, place: Option<OwnedSemaphorePermit>, facts:
         let sentence = "the hub has as many subscribers as it can serve: end some of them";
         return reject(&stream, &Rejection::new(RejectReason::TooManySubscribers, sentence)).await;
     }
-    let compiled = Subscribe::parse(&frame).and_then(|subscribe| Ok((subscribe.filter()?, subscribe)));
+    let subscribe = Subscribe::parse(&frame);
     drop(frame);
-    let (filter, subscribe) = match compiled {
+    let compiled = match subscribe {
+        Ok(subscribe) => compiler.compile(subscribe).await,
+        Err(rejection) => Err(rejection),
+    };
+    let (subscribe, filter) = match compiled {
         Ok(compiled) => compiled,
         Err(rejection) => return reject(&stream, &rejection).await,
     };

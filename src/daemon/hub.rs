@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::connection::Fact;
+use super::judge::Judge;
 use super::signals::{Asked, Signals};
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
@@ -62,6 +63,7 @@ pub struct Service {
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
+    judge: Judge,
     facts: mpsc::UnboundedReceiver<Fact>,
     sender: mpsc::UnboundedSender<Fact>,
 }
@@ -90,6 +92,7 @@ impl Service {
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
+            judge: Judge::new(paths, sender.clone()),
             facts,
             sender,
         })
@@ -160,6 +163,9 @@ impl Service {
         if let Some(read) = self.hub.next_read() {
             self.read_page(&read)?;
         }
+        while let Some(question) = self.hub.next_question() {
+            self.judge.ask(question)?;
+        }
         while let Some(id) = self.hub.next_write() {
             self.write(id);
         }
@@ -171,7 +177,7 @@ impl Service {
         let Service { hub, reader, .. } = self;
         let (mut rows, mut bytes) = (0, 0);
         let mut foreign = false;
-        let exhausted = reader.scan(read.after, read.limit, read.with_payload, &mut |row| {
+        let exhausted = reader.scan(read.after, read.limit, false, &mut |row| {
             rows += 1;
             if read.reader.is_none() {
                 foreign |= is_foreign(&row);
@@ -215,6 +221,7 @@ impl Service {
             Fact::Bye(id) => self.hub.bye(id),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
+            Fact::Judged(question, opinions) => self.hub.judged(*question, &opinions?),
         }
         Ok(())
     }
@@ -268,7 +275,7 @@ impl Service {
                 }
                 match self.facts.recv().await {
                     // Whoever comes now finds a closed door, and knocks again.
-                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_)) => {}
+                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_) | Fact::Judged(..)) => {}
                     Some(Fact::Gone(id)) => self.forget(id),
                     Some(Fact::Writable(id)) => self.hub.writable(id),
                 }

@@ -7,9 +7,11 @@
 
 pub mod bind;
 pub mod boot;
+mod compile;
 pub mod connection;
 pub mod doorbell;
 pub mod hub;
+mod judge;
 pub mod ringer;
 pub mod signals;
 pub mod webhook;

@@ -39,8 +39,6 @@ pub struct Read {
     pub after: Seq,
     /// At most so many.
     pub limit: usize,
-    /// Whether their payloads are needed.
-    pub with_payload: bool,
 }
 
 /// What the hub needs to know about the process that it runs in.

@@ -9,31 +9,32 @@
 //!
 //! Whoever drives the hub does, in any order and as often as there is something to do:
 //! [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::disconnected`], [`Hub::writable`], [`Hub::tick`] (facts);
-//! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_write`] → [`Hub::outbox`] →
+//! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_question`] → [`Hub::judged`] (what is
+//! decided beside the loop); [`Hub::next_write`] → [`Hub::outbox`] →
 //! [`Hub::wrote`] or [`Hub::blocked`] (bytes); [`Hub::deadline`] (when to call `tick`).
 
 mod asked;
 mod facts;
 mod index;
+mod judging;
 mod ring;
 mod rows;
 mod sources;
 mod subscriber;
 mod writes;
 
-use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
-
 pub use facts::{Identity, Read, SubscriberId, Subscription};
+pub use judging::{Lane, Opinion, Question};
 
 use crate::model::frame::{Control, Gap, PROTO};
 use crate::model::id::Seq;
 use crate::model::limits;
 use crate::model::row::{Position, Resolved};
 use index::Index;
+use judging::Docket;
 use ring::Ring;
 use sources::Sources;
 use subscriber::Subscriber;
@@ -58,7 +59,8 @@ pub struct Hub {
     sendable: VecDeque<SubscriberId>,
     /// When each subscriber that wants heartbeats has to get the next one.
     heartbeats: BTreeSet<(Instant, SubscriberId)>,
-    payload_readers: usize,
+    /// What has to be decided beside the loop.
+    docket: Docket,
     /// The sources that have announced themselves.
     sources: Sources,
     /// Subscribers that have not been told yet how some source is.
@@ -82,7 +84,7 @@ impl Hub {
             tail_was_read: false,
             sendable: VecDeque::new(),
             heartbeats: BTreeSet::new(),
-            payload_readers: 0,
+            docket: Docket::default(),
             sources: Sources::default(),
             owed: BTreeSet::new(),
             idle_since: Some(identity.started),
@@ -106,7 +108,6 @@ impl Hub {
         let Subscription { filter, since, newest, heartbeat, status, announce, mut notes } = subscription;
         let start = since.map_or(newest, |(_, resolved)| resolved.position);
         self.index.insert(id, &filter);
-        self.payload_readers += usize::from(filter.reads_payload());
         self.idle_since = None;
 
         notes.extend(announce.and_then(|announcement| self.announce(id, announcement)));
@@ -144,7 +145,6 @@ impl Hub {
         self.index.remove(id);
         self.owed.remove(&id);
         self.source_ended(id);
-        self.payload_readers -= usize::from(subscriber.filter.reads_payload());
         if let Some(due) = subscriber.heartbeat_due {
             self.heartbeats.remove(&(due, id));
         }
@@ -198,6 +198,7 @@ impl Hub {
             }
         }
         self.hungry.clear();
+        self.docket.close();
         self.rung = false;
     }
 
@@ -216,6 +217,3 @@ impl Hub {
         self.heartbeats.insert((due, id));
     }
 }
-
-/// A frame that is encoded when the first subscriber needs it and shared by all.
-type SharedFrame = OnceCell<Bytes>;

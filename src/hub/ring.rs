@@ -1,12 +1,11 @@
 //! The newest rows, decoded once, for subscribers that are slightly behind: a burst is then read from the log once
 //! and not once per subscriber.
 
-use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::SharedFrame;
 use crate::model::event_frame::encode_event;
 use crate::model::id::Seq;
 use crate::model::limits::{RING_BYTES, RING_EVENTS};
@@ -16,12 +15,13 @@ use crate::model::row::{Position, Row};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) row: Row,
-    frame: SharedFrame,
+    /// Encoded when the first subscriber needs it, and shared by all.
+    frame: OnceLock<Bytes>,
 }
 
 impl Entry {
     pub(super) fn new(row: Row) -> Entry {
-        Entry { row, frame: OnceCell::new() }
+        Entry { row, frame: OnceLock::new() }
     }
 
     /// The frame of an event; a row that is none has no frame to share.
@@ -34,7 +34,7 @@ impl Entry {
 /// A bounded, gapless run of rows that ends at the newest one read.
 #[derive(Debug)]
 pub(super) struct Ring {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Arc<Entry>>,
     weight: usize,
     /// The place before the first entry.
     start: Seq,
@@ -50,7 +50,7 @@ impl Ring {
         self.tail
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
         self.tail = entry.row.position(self.tail);
         self.weight += entry.row.weight();
         self.entries.push_back(entry);
@@ -62,7 +62,7 @@ impl Ring {
     }
 
     /// The rows after a place, or `None` if some of them are only in the log.
-    pub(super) fn after(&self, seq: Seq) -> Option<impl Iterator<Item = &Entry>> {
+    pub(super) fn after(&self, seq: Seq) -> Option<impl Iterator<Item = &Arc<Entry>>> {
         let first = self.entries.partition_point(|entry| entry.row.position(Position::START).seq <= seq);
         (seq >= self.start).then(|| self.entries.range(first..))
     }
@@ -76,8 +76,8 @@ mod tests {
     use crate::model::event::tests::record;
     use crate::model::id::EventId;
 
-    fn event(seq: i64, bytes: usize) -> Entry {
-        Entry::new(Row::Event(Box::new(record(seq, "x", &json!({"text": "x".repeat(bytes)})))))
+    fn event(seq: i64, bytes: usize) -> Arc<Entry> {
+        Arc::new(Entry::new(Row::Event(Box::new(record(seq, "x", &json!({"text": "x".repeat(bytes)}))))))
     }
 
     fn seqs(ring: &Ring, after: i64) -> Option<Vec<i64>> {

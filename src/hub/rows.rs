@@ -1,7 +1,9 @@
 //! Rows: which ones the hub needs next, and to whom they go.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::judging::Lane;
 use super::ring::Entry;
 use super::{Hub, Read, SubscriberId};
 use crate::model::limits;
@@ -11,30 +13,35 @@ impl Hub {
     /// Whether [`Hub::next_read`] has to be asked again before anything else happens.
     #[must_use]
     pub fn wants_rows(&self) -> bool {
-        self.rung || !self.hungry.is_empty()
+        self.rung || !self.hungry.is_empty() || self.docket.has_turns()
     }
 
     /// The rows that are needed next. `None` means that the sockets may be served first; whether there is more to
     /// read then is what [`Hub::wants_rows`] says.
     pub fn next_read(&mut self) -> Option<Read> {
+        // They are marked as queued already.
+        self.hungry.extend(self.docket.turns());
         if self.rung && (self.hungry.is_empty() || !self.tail_was_read) {
             self.tail_was_read = true;
-            let with_payload = self.payload_readers > 0;
             let after = self.ring.tail().seq;
-            return Some(Read { reader: None, after, limit: limits::PAGE_ROWS, with_payload });
+            return Some(Read { reader: None, after, limit: limits::PAGE_ROWS });
         }
         self.tail_was_read = false;
         for _ in 0..limits::FED_PER_PASS {
             let Some(id) = self.next_hungry() else { break };
-            self.feed_from_memory(id);
-            let Some(subscriber) = self.subscribers.get(&id) else { continue };
-            if !subscriber.live && subscriber.has_room() {
-                let with_payload = subscriber.filter.reads_payload();
-                let after = subscriber.cursor.seq;
-                return Some(Read { reader: Some(id), after, limit: limits::PAGE_ROWS, with_payload });
+            let read = match self.lane(id) {
+                Some(lane) => self.gather(id, lane),
+                None => self.feed(id),
+            };
+            if read.is_some() {
+                return read;
             }
         }
         None
+    }
+
+    fn lane(&self, id: SubscriberId) -> Option<Lane> {
+        self.subscribers.get(&id)?.lane
     }
 
     fn next_hungry(&mut self) -> Option<SubscriberId> {
@@ -60,6 +67,13 @@ impl Hub {
                 self.offer_to_all(row);
                 ControlFlow::Continue(())
             }
+            Some(id) if self.lane(id).is_some() => {
+                if self.gather_from_log(id, row) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            }
             Some(id) => {
                 let entry = Entry::new(row);
                 let Some(subscriber) = self.subscribers.get_mut(&id) else { return ControlFlow::Break(()) };
@@ -82,21 +96,15 @@ impl Hub {
                     self.tell_changes();
                 }
             }
-            Some(id) => {
-                let tail = self.ring.tail().seq;
-                let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-                // It may have read further than the hub, which then follows on its own.
-                self.rung |= subscriber.cursor.seq > tail;
-                if !subscriber.outbox.is_empty() && !subscriber.blocked {
-                    self.sendable.push_back(id);
+            Some(id) => match self.lane(id) {
+                Some(lane) => self.gathered_from_log(id, lane, exhausted),
+                None => {
+                    let Some(subscriber) = self.subscribers.get(&id) else { return };
+                    // It may have read further than the hub, which then follows on its own.
+                    self.rung |= subscriber.cursor.seq > self.ring.tail().seq;
+                    self.settle(id, exhausted);
                 }
-                if exhausted || subscriber.cursor.seq >= tail {
-                    subscriber.live = true;
-                } else if subscriber.has_room() {
-                    self.queue(id);
-                }
-                self.tell(id);
-            }
+            },
         }
     }
 
@@ -113,6 +121,13 @@ impl Hub {
             if !subscriber.live {
                 continue;
             }
+            if subscriber.lane.is_some() {
+                if subscriber.filter.may_concern(&entry.row) {
+                    subscriber.fall_behind(before);
+                    self.queue(id);
+                }
+                continue;
+            }
             if !subscriber.has_room() {
                 subscriber.fall_behind(before);
                 continue;
@@ -124,17 +139,16 @@ impl Hub {
                 self.sendable.push_back(id);
             }
         }
-        self.ring.push(entry);
+        self.ring.push(Arc::new(entry));
     }
 
-    fn feed_from_memory(&mut self, id: SubscriberId) {
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+    /// Fills a subscriber from memory, or says what to read for it.
+    fn feed(&mut self, id: SubscriberId) -> Option<Read> {
+        let subscriber = self.subscribers.get_mut(&id)?;
         if subscriber.live {
-            return;
+            return None;
         }
-        // Rows in memory may have been read without their payloads.
-        let from_memory = if subscriber.filter.reads_payload() { None } else { self.ring.after(subscriber.cursor.seq) };
-        for entry in from_memory.into_iter().flatten() {
+        for entry in self.ring.after(subscriber.cursor.seq).into_iter().flatten() {
             if !subscriber.has_room() {
                 break;
             }
@@ -142,9 +156,13 @@ impl Hub {
             self.delivered += subscriber.take(entry, cursor);
         }
         subscriber.live = subscriber.cursor.seq >= self.ring.tail().seq;
+        let after = subscriber.cursor.seq;
+        let read = Read { reader: Some(id), after, limit: limits::PAGE_ROWS };
+        let wanted = !subscriber.live && subscriber.has_room();
         if !subscriber.outbox.is_empty() && !subscriber.blocked {
             self.sendable.push_back(id);
         }
         self.tell(id);
+        wanted.then_some(read)
     }
 }

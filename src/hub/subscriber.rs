@@ -1,10 +1,12 @@
 //! One subscriber: a filter, a cursor and a bounded buffer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
+use super::judging::{Lane, Page};
 use super::ring::Entry;
 use crate::model::filter::Filter;
 use crate::model::frame::Control;
@@ -13,9 +15,11 @@ use crate::model::limits::OUTBOX_BYTES;
 use crate::model::row::Position;
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts, not one state")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Subscriber {
-    pub(super) filter: Filter,
+    pub(super) filter: Arc<Filter>,
+    /// Who decides what it wants, if that may not be decided in the loop.
+    pub(super) lane: Option<Lane>,
     /// The last row it was offered while it was behind. Once it is live the hub's tail takes over, and this is
     /// only the place that nothing before it is delivered.
     pub(super) cursor: Position,
@@ -27,6 +31,12 @@ pub(super) struct Subscriber {
     pub(super) blocked: bool,
     /// Whether its last frame is in the buffer.
     pub(super) closing: bool,
+    /// Whether a question of its is out.
+    pub(super) asked: bool,
+    /// Whether its next page has to come from the log, because what is in memory is not in the log any more.
+    pub(super) past_memory: bool,
+    /// Its next page, while that is being read.
+    pub(super) page: Option<Page>,
     pub(super) heartbeat_due: Option<Instant>,
     /// Sources of whose state it has to hear, each once it has come so far.
     pub(super) owed: BTreeMap<String, Seq>,
@@ -36,12 +46,16 @@ pub(super) struct Subscriber {
 impl Subscriber {
     pub(super) fn new(filter: Filter, cursor: Position) -> Subscriber {
         Subscriber {
-            filter,
+            lane: Lane::of(&filter),
+            filter: Arc::new(filter),
             cursor,
             live: false,
             queued: false,
             blocked: false,
             closing: false,
+            asked: false,
+            past_memory: false,
+            page: None,
             heartbeat_due: None,
             owed: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -79,15 +93,17 @@ impl Subscriber {
         if reached.seq <= from.seq {
             return 0;
         }
-        let before = self.outbox.frames.len();
-        if self.filter.concerns(&entry.row) {
-            match entry.row.gap(from) {
-                Some(gap) => self.push(&Control::Gap(gap)),
-                None => self.outbox.push(entry.frame().unwrap_or_default()),
-            }
-        }
         self.cursor = reached;
-        (self.outbox.frames.len() - before) as u64
+        if self.filter.concerns(&entry.row) { self.deliver(entry, from) } else { 0 }
+    }
+
+    /// Puts the frame of a row into the buffer, or what is missing where that cannot be delivered.
+    pub(super) fn deliver(&mut self, entry: &Entry, from: Position) -> u64 {
+        match entry.row.gap(from) {
+            Some(gap) => self.push(&Control::Gap(gap)),
+            None => self.outbox.push(entry.frame().unwrap_or_default()),
+        }
+        1
     }
 }
 

@@ -60,6 +60,20 @@ pub const PAGE_ROWS: usize = 256;
 pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Subscribers that are fed from memory in one pass before the loop serves the sockets again.
 pub const FED_PER_PASS: usize = 32;
+/// Questions of one lane that are out at a time. Each holds a page; so many keep a thread busy, and more would only be
+/// held.
+pub const QUESTIONS_PER_LANE: usize = 64;
+/// Rows of one question: what a thread decides in well under a millisecond, if their filter is a usual one …
+pub const JUDGED_ROWS: usize = 64;
+/// … and their bytes, which one row may exceed: about what a subscriber's buffer takes.
+pub const JUDGED_BYTES: usize = 128 * 1024;
+/// What a thread decides in one turn before the next question has its own, in bytes of the rows times their conditions …
+pub const JUDGED_WORK: usize = 4 * 1024 * 1024;
+/// … and how many answers of expressions it keeps, so that one that many ask is evaluated once for each event.
+pub const KEPT_ANSWERS: usize = 8_192;
+/// Payloads that are kept while somebody asks for them, in bytes of their text, which one may exceed: parsed, they take
+/// several times as much.
+pub const KEPT_PAYLOADS: usize = 4 * 1024 * 1024;
 /// Newest events kept decoded for subscribers that are slightly behind, by count …
 pub const RING_EVENTS: usize = 512;
 /// … and by the bytes of their stored text, so that an idle hub stays small whatever the events were.

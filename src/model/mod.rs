@@ -17,5 +17,6 @@ pub mod predicate;
 pub mod row;
 pub mod sha;
 pub mod source;
+pub mod subscribe;
 pub mod text;
 pub mod verdict;

@@ -162,6 +162,21 @@ impl Reader {
         Ok(visited < limit)
     }
 
+    /// The event at a place, with its payload; nothing if there is none, or none that can be read.
+    pub fn at(&self, place: Seq) -> Result<Option<Record>, StoreError> {
+        let mut found = None;
+        self.scan(Seq(place.0 - 1), 1, true, &mut |row| match row {
+            Row::Event(record) if record.seq == place => {
+                found = Some(*record);
+                ControlFlow::Break(())
+            }
+            // Rows that were pruned before it come first.
+            Row::Lost(_) => ControlFlow::Continue(()),
+            Row::Event(_) | Row::Unreadable(_) => ControlFlow::Break(()),
+        })?;
+        Ok(found)
+    }
+
     /// One event by its name, with its payload.
     pub fn find(&self, id: EventId) -> Result<Option<(Record, Option<String>)>, StoreError> {
         let _snapshot = self.snapshot()?;

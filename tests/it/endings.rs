@@ -128,6 +128,14 @@ const ENDINGS: &[Case] = &[
         "waitbus: timed out after 0.03 s; still outstanding:\n  old:conclusion=success\n  b[x=1]:y=2",
     ),
     case(
+        // It has succeeded, and then failed: what counts is how it stands.
+        &["--since", "1h", "--all-of", "old:conclusion=success", "--timeout", "30ms"],
+        Nothing,
+        124,
+        "",
+        "waitbus: timed out after 0.03 s; still outstanding:\n  old:conclusion=success",
+    ),
+    case(
         &["--since", "1h", "--then", "old:conclusion=failure", "--then", "b:y=2", "--timeout", "30ms"],
         Nothing,
         124,

@@ -23,14 +23,17 @@ mod durability;
 mod endings;
 #[cfg(target_os = "linux")]
 mod handover;
+mod hostile;
 mod http;
 mod kill;
+mod kinds;
 mod listener;
 #[cfg(target_os = "linux")]
 mod on;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
+mod races;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
@@ -44,6 +47,7 @@ mod terminal;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod user_manager;
+mod waiter;
 mod waiting;
 mod webhook;
 mod wire;

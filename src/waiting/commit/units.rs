@@ -3,6 +3,8 @@
 //! - A **workflow run** contains its jobs, and the check suite and check runs that GitHub makes of it. Where events of
 //!   the run itself come, it alone decides: a job may fail with `continue-on-error` while its run succeeds. Where only
 //!   its jobs are heard of, they decide.
+//!   One that was cancelled is not judged when a later run of its workflow for the same commit took its place, as where
+//!   a workflow allows one run at a time and a label starts another.
 //! - A **check run** of any other app stands alone. A **check suite** stands for the checks of an app that are not told
 //!   of one by one.
 //! - A **commit status** is one for each context.
@@ -80,7 +82,12 @@ impl Units {
         let mut neighbours =
             self.0.iter().filter(|((place, _), _)| place == repository).map(|((_, key), unit)| (key, unit));
         match key {
-            Key::Run(_) | Key::Status(_) => false,
+            Key::Status(_) => false,
+            Key::Run(id) => {
+                unit.verdict().as_ref().is_some_and(is_cancelled)
+                    && neighbours
+                        .any(|(key, run)| matches!(key, Key::Run(later) if later > id) && run.name == unit.name)
+            }
             Key::Check(..) => neighbours.any(|(other, run)| {
                 matches!(other, Key::Run(_)) && (run.has_suite(unit.suite) || run.has_job(unit.generation))
             }),

@@ -69,6 +69,9 @@ impl World {
     /// The service's turn: a page, and some writes.
     fn serve(&mut self) {
         self.page();
+        for _ in 0..self.random.within(0..=3) {
+            self.answer();
+        }
         for _ in 0..self.random.within(0..=12) {
             self.write();
         }

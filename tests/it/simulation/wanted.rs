@@ -15,6 +15,8 @@ pub struct Wanted {
     repos: Vec<&'static str>,
     types: Vec<&'static str>,
     alternatives: Vec<Vec<Condition>>,
+    /// As an expression.
+    where_: Option<Condition>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,9 @@ impl Wanted {
             (0..conditions).map(|_| Condition::random(random)).collect()
         });
         let alternatives = alternatives.collect();
-        Wanted { repos, types, alternatives }
+        let where_ = Condition::random(random);
+        let where_ = (random.chance(25) && where_.expression().is_some()).then_some(where_);
+        Wanted { repos, types, alternatives, where_ }
     }
 
     /// The keys of the subscribe frame.
@@ -73,21 +77,21 @@ impl Wanted {
             [all] => frame["match"] = json!(texts(all)),
             alternatives => frame["match"] = alternatives.iter().map(texts).collect(),
         }
+        if let Some(expression) = self.where_.and_then(Condition::expression) {
+            frame["where"] = json!(expression);
+        }
         frame
     }
 
     pub fn concern(&self, row: &ModelRow) -> Concern {
         let kind = self.types.is_empty() || row.kind.is_none_or(|kind| self.types.contains(&kind));
         let conditions = self.alternatives.is_empty() || self.alternatives.iter().any(|all| hold(all, row));
+        let expression = self.where_.is_none_or(|condition| condition.holds(row));
         match row.readable {
-            _ if !(kind && conditions && self.passes(row.repo)) => Concern::Nothing,
+            _ if !(kind && conditions && expression && self.passes(row.repo)) => Concern::Nothing,
             true => Concern::Event,
             false => Concern::Gap,
         }
-    }
-
-    pub fn reads_payload(&self) -> bool {
-        self.alternatives.iter().flatten().any(|condition| matches!(condition, Condition::PayloadIs(_)))
     }
 
     fn passes(&self, (owner, repo): (&str, &str)) -> bool {
@@ -135,6 +139,19 @@ impl Condition {
             Condition::PayloadIs(n) => format!("payload.deep.0={n}"),
             Condition::NobodyHas => "nobody!=1".to_owned(),
         }
+    }
+
+    /// The same in CEL, where that says the same of rows that cannot be read.
+    fn expression(self) -> Option<String> {
+        Some(match self {
+            Condition::SourceIs(source) => format!("true && source == '{source}'"),
+            Condition::NumberIs(n) => format!("fields.n == {n}"),
+            Condition::NumberIsNot(n) => format!("fields.n != {n}"),
+            Condition::NumberIsAtLeast(n) => format!("fields.n >= {n}"),
+            Condition::PayloadIs(n) => format!("payload.deep[0] == {n}"),
+            Condition::NobodyHas => "fields.nobody != 1".to_owned(),
+            Condition::SourceIsNot(_) | Condition::TypeBegins(_) => return None,
+        })
     }
 
     /// The key on which it requires a value.

@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use waitbus::hub::{Hub, Identity, Read, SubscriberId, Subscription};
+use waitbus::hub::{Hub, Identity, Lane, Opinion, Question, Read, SubscriberId, Subscription};
 use waitbus::model::frame::Subscribe;
 use waitbus::model::id::{EventId, Seq};
-use waitbus::model::limits::{HEARTBEAT, MAX_FRAME_BYTES, OUTBOX_BYTES, PAGE_ROWS, WRITE_SLICES};
-use waitbus::model::row::{Position, Resolved};
+use waitbus::model::limits::{
+    HEARTBEAT, JUDGED_ROWS, MAX_FRAME_BYTES, OUTBOX_BYTES, PAGE_ROWS, QUESTIONS_PER_LANE, WRITE_SLICES,
+};
+use waitbus::model::row::{Position, Resolved, Row};
 
 use super::Profile;
 use super::client::{Client, Connection};
@@ -23,6 +25,8 @@ pub struct World {
     pub log: Log,
     pub hub: Hub,
     pub clients: Vec<Client>,
+    /// What has been asked and not been answered.
+    questions: Vec<Question>,
     /// The newest row that the hub has been told of, by the bell or by a subscription.
     told: usize,
     /// Whether the hub is shutting down.
@@ -59,6 +63,7 @@ impl World {
             log: Log::new(),
             hub,
             clients,
+            questions: Vec::new(),
             told: 0,
             stopping: false,
             start,
@@ -151,23 +156,57 @@ impl World {
 
     /// One page, if the hub wants one. Returns whether it did.
     pub fn page(&mut self) -> bool {
-        let Some(read) = self.hub.next_read() else { return false };
-        let Read { reader, after, limit, with_payload } = read;
-        let concerned = |client: &&Client| {
-            client.connection.as_ref().is_some_and(|it| !it.closed && reader.is_none_or(|reader| it.id == reader))
-        };
-        let wanted = self.clients.iter().filter(concerned).any(|client| client.wanted.reads_payload());
-        assert_eq!(with_payload, wanted, "payloads are read for those who ask for them");
+        let read = self.hub.next_read();
+        self.take_questions();
+        let Some(read) = read else { return false };
+        let Read { after, limit, .. } = read;
         let mut rows = 0;
         let World { hub, shelf, .. } = self;
         let visit = &mut |row| {
             rows += 1;
             hub.offer(&read, row)
         };
-        let exhausted = shelf.reader.scan(after, limit, with_payload, visit).unwrap();
+        let exhausted = shelf.reader.scan(after, limit, false, visit).unwrap();
         assert!(rows <= PAGE_ROWS + 1, "a page of {rows} rows");
         self.note(format!("page: {read:?}, {rows} rows, exhausted: {exhausted}"));
         self.hub.read_done(&read, exhausted);
+        self.take_questions();
+        for index in 0..self.clients.len() {
+            self.bounded(index);
+        }
+        true
+    }
+
+    fn take_questions(&mut self) {
+        while let Some(question) = self.hub.next_question() {
+            assert!(question.rows().next().is_some() && question.rows().count() <= JUDGED_ROWS, "{question:?}");
+            self.questions.push(question);
+            assert!(self.questions.len() <= Lane::ALL.len() * QUESTIONS_PER_LANE);
+        }
+    }
+
+    /// Somebody answers a question, whole or only its beginning. Returns whether there was one.
+    pub fn answer(&mut self) -> bool {
+        if self.questions.is_empty() {
+            return false;
+        }
+        let question = self.questions.remove(self.random.within(0..=self.questions.len() - 1));
+        let filter = &question.filter;
+        let opinions = question.rows().map(|row| match row {
+            Row::Event(record) if filter.reads_payload() => match self.shelf.reader.at(record.seq).unwrap() {
+                Some(record) if filter.wants(&record) => Opinion::Wanted,
+                Some(_) => Opinion::Unwanted,
+                None => Opinion::Lost,
+            },
+            Row::Event(record) if !filter.wants(record) => Opinion::Unwanted,
+            _ => Opinion::Wanted,
+        });
+        let mut opinions: Vec<_> = opinions.collect();
+        if self.random.chance(20) {
+            opinions.truncate(self.random.within(1..=opinions.len()));
+        }
+        self.note(format!("{question:?} is answered: {opinions:?}"));
+        self.hub.judged(question, &opinions);
         for index in 0..self.clients.len() {
             self.bounded(index);
         }
@@ -244,6 +283,7 @@ impl World {
                 // Somebody rings nevertheless, and whoever drives it looks: nothing comes after the farewell.
                 self.ring();
                 self.page();
+                self.answer();
             }
             // Some of them never read; the service does not wait for those for ever.
             let stuck = self.random.within(0..=self.clients.len());
@@ -268,6 +308,7 @@ impl World {
             }
             self.clients[index].connection = None;
         }
+        self.questions.clear();
         self.hub = hub(&self.shelf, self.start);
     }
 
@@ -280,6 +321,7 @@ impl World {
         for _ in 0..bound {
             // As the service drives it: a pass without a page may still be followed by one with.
             let mut busy = self.page() || self.hub.wants_rows();
+            busy |= self.answer();
             while self.write() {
                 busy = true;
             }

@@ -28,6 +28,30 @@ fn all_runs_of_a_commit_are_one_verdict() {
             "failure",
         ),
         ("to be cancelled is a failure where no push explains it", &[run(1, 1, "cancelled")], "cancelled", "cancelled"),
+        (
+            "a later run of the same workflow takes the place of one that was cancelled for it",
+            &[run(1, 1, "cancelled").with("workflow_name", "ci"), run(2, 1, "success").with("workflow_name", "ci")],
+            "success",
+            "success",
+        ),
+        (
+            "whichever is told first, and while it is open",
+            &[run(2, 1, "queued").with("workflow_name", "ci"), run(1, 1, "cancelled").with("workflow_name", "ci")],
+            "-",
+            "-",
+        ),
+        (
+            "an earlier one does not",
+            &[run(1, 1, "success").with("workflow_name", "ci"), run(2, 1, "cancelled").with("workflow_name", "ci")],
+            "cancelled",
+            "cancelled",
+        ),
+        (
+            "and none takes the place of one that failed",
+            &[run(1, 1, "failure").with("workflow_name", "ci"), run(2, 1, "success").with("workflow_name", "ci")],
+            "failure",
+            "failure",
+        ),
         ("a run that waits for an approval is open", &[run(1, 1, "waiting")], "-", "-"),
         ("an end without a conclusion is no success", &[run(1, 1, "completed")], "no conclusion", "no conclusion"),
     ]);
