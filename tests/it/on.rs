@@ -281,7 +281,7 @@ fn what_is_ignored_stays_ignored_while_waiting() {
 fn on_a_terminal_ctrl_c_ends_the_commands_and_ctrl_z_stops_them() {
     let bus = Bus::new();
     let mut terminal = Terminal::shell(&bus);
-    terminal.line("$waitbus on -v --loop --source x -- bash -c 'trap \"echo c\\\"\\\"ontinued\" CONT; trap exit INT; echo p\"\"id=$$; test -t 0 || echo nothing to r\"\"ead; sleep 1000 & while :; do wait; done'");
+    terminal.line("$waitbus on -v --loop --source x -- bash -c 'trap \"trap - CONT; echo c\\\"\\\"ontinued\" CONT; echo p\"\"id=$$; test -t 0 || echo nothing to r\"\"ead; sleep 1000 & while :; do wait; done'");
     terminal.shows("attached");
     bus.emit("x", 1);
     terminal.shows("pid=");

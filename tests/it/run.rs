@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, Process, program};
+use crate::harness::{Bus, Process, program, skip, works};
 use crate::terminal::Terminal;
 use crate::users::{FOREIGN, Ordinary, may_switch};
 
@@ -427,6 +427,34 @@ fn a_command_can_be_stopped_and_continued_as_a_job() {
     terminal.keys("\x04");
     terminal.shows("code=5");
     assert!(terminal.end().success());
+}
+
+#[test]
+fn a_terminal_that_goes_away_tells_the_command() {
+    // The kernel tells the leader of the session only, which is the command when nobody stands between.
+    let name = "a_terminal_that_goes_away_tells_the_command";
+    if !works(&["python3", "--version"]) {
+        return skip(name, "there is no python3");
+    }
+    let bus = Bus::new();
+    let python = r#"
+import os, pty, sys
+heard, tell = os.pipe()
+os.set_inheritable(tell, True)
+child, terminal = pty.fork()
+if child == 0:
+    script = f'trap "echo heard >&{tell}; exit 9" HUP; echo up; while :; do sleep 0.01; done'
+    os.execv(sys.argv[1], ["waitbus", "run", "--", "bash", "-c", script])
+os.close(tell)
+shown = b""
+while b"up" not in shown:
+    shown += os.read(terminal, 100)
+os.close(terminal)
+print(os.read(heard, 100).decode().strip(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+    let output = bus.wrapped(&["python3", "-c", python], &[]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "heard 9\n", "{}", stderr(&output));
+    assert_eq!(last(&bus)["conclusion"], "cancelled");
 }
 
 #[test]
