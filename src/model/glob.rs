@@ -1,6 +1,7 @@
 //! The globs of `key*=GLOB`, by characters and not by bytes, as the regular expressions that they stand for: those are
 //! bounded in memory and linear in time.
 
+use std::fmt::Write;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -85,7 +86,8 @@ fn literal(c: char, expression: &mut String) {
 }
 
 fn member(c: char, expression: &mut String) {
-    expression.push_str(&format!("\\x{{{:x}}}", u32::from(c)));
+    // Writing to a text cannot fail.
+    let _ = write!(expression, "\\x{{{:x}}}", u32::from(c));
 }
 
 #[cfg(test)]
