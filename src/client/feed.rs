@@ -76,8 +76,8 @@ impl Feed {
             Err(Failure::Denied(socket)) => {
                 let log =
                     open_log(directories, &subscribe).map_err(|log| BusError::Denied { socket, log: Box::new(log) })?;
-                let cursor = log.cursor();
-                (Source::Log(Box::new(log)), cursor, Vec::new())
+                let (cursor, notes) = (log.cursor(), log.notes());
+                (Source::Log(Box::new(log)), cursor, notes)
             }
             Err(Failure::Bus(error)) => return Err(error),
         };

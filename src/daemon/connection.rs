@@ -21,6 +21,7 @@ use crate::model::codec;
 use crate::model::filter::Filter;
 use crate::model::frame::{Control, RejectReason, Rejection, Said, Subscribe};
 use crate::model::limits::SUBSCRIBE_TIMEOUT;
+use crate::model::vocabulary::Vocabulary;
 use crate::store::StoreError;
 
 /// What a connection tells the hub.
@@ -45,6 +46,8 @@ pub enum Fact {
     Writable(SubscriberId),
     /// What is decided beside the loop has been, or the log cannot be read there.
     Judged(Box<Question>, Result<Vec<Opinion>, StoreError>),
+    /// The names of rows that the hub has not read itself.
+    Names(Vocabulary),
 }
 
 /// Serves the broadcast socket until it breaks. Each connection is one of `connections`.

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::Fact;
 use super::judge::Judge;
+use super::names::Names;
 use super::signals::{Asked, Signals};
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
@@ -64,6 +65,7 @@ pub struct Service {
     rows_since_checkpoint: usize,
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
     judge: Judge,
+    names: Names,
     facts: mpsc::UnboundedReceiver<Fact>,
     sender: mpsc::UnboundedSender<Fact>,
 }
@@ -80,6 +82,7 @@ impl Service {
         let tail = reader.newest()?;
         let identity = Identity { pid: std::process::id(), activated, started: Instant::now(), idle_exit };
         let (sender, facts) = mpsc::unbounded_channel();
+        let names = Names::open(paths, &reader, sender.clone())?;
         let wake = touch_file(&paths.wake())?;
         // For rows that other programs committed while no hub ran, and told nobody.
         wake.touch();
@@ -93,6 +96,7 @@ impl Service {
             rows_since_checkpoint: 0,
             streams: HashMap::new(),
             judge: Judge::new(paths, sender.clone()),
+            names,
             facts,
             sender,
         })
@@ -174,7 +178,7 @@ impl Service {
     }
 
     fn read_page(&mut self, read: &Read) -> Result<(), HubError> {
-        let Service { hub, reader, .. } = self;
+        let Service { hub, reader, names, .. } = self;
         let (mut rows, mut bytes) = (0, 0);
         let mut foreign = false;
         let exhausted = reader.scan(read.after, read.limit, false, &mut |row| {
@@ -182,6 +186,7 @@ impl Service {
             if read.reader.is_none() {
                 foreign |= is_foreign(&row);
                 announce(&row);
+                names.learn(&row);
             }
             bytes += row.weight();
             hub.offer(read, row)?;
@@ -189,6 +194,7 @@ impl Service {
             if bytes > PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         hub.read_done(read, exhausted);
+        names.reached(hub.tail());
         if foreign {
             // Its writer may not have told the readers that have no socket.
             self.wake.touch();
@@ -210,8 +216,8 @@ impl Service {
                 let Subscribe { since, heartbeat, status, announce, .. } = *subscribe;
                 let since = since.map(|cursor| self.reader.resolve(cursor).map(|found| (cursor, found))).transpose()?;
                 let newest = self.reader.newest()?;
-                let subscription =
-                    Subscription { filter, since, newest, heartbeat, status, announce, notes: Vec::new() };
+                let notes = self.names.notes(&filter, &self.hub, &self.reader)?;
+                let subscription = Subscription { filter, since, newest, heartbeat, status, announce, notes };
                 let id = self.hub.subscribe(subscription, Instant::now());
                 self.streams.insert(id, stream);
                 if answer.send(id).is_err() {
@@ -222,6 +228,7 @@ impl Service {
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
             Fact::Judged(question, opinions) => self.hub.judged(*question, &opinions?),
+            Fact::Names(older) => self.names.merge(&older),
         }
         Ok(())
     }
@@ -275,7 +282,7 @@ impl Service {
                 }
                 match self.facts.recv().await {
                     // Whoever comes now finds a closed door, and knocks again.
-                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_) | Fact::Judged(..)) => {}
+                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_) | Fact::Judged(..) | Fact::Names(_)) => {}
                     Some(Fact::Gone(id)) => self.forget(id),
                     Some(Fact::Writable(id)) => self.hub.writable(id),
                 }

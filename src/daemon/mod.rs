@@ -12,6 +12,7 @@ pub mod connection;
 pub mod doorbell;
 pub mod hub;
 mod judge;
+mod names;
 pub mod ringer;
 pub mod signals;
 pub mod webhook;

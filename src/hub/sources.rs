@@ -112,6 +112,12 @@ impl Hub {
         }
     }
 
+    /// Whether a source of this name has announced itself.
+    #[must_use]
+    pub fn knows_source(&self, name: &str) -> bool {
+        self.sources.known.contains_key(name)
+    }
+
     /// Whether this connection is a source.
     #[must_use]
     pub fn is_source(&self, id: SubscriberId) -> bool {

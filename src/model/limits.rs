@@ -41,6 +41,16 @@ pub const MAX_EVALUATION_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_SOURCES: usize = 64;
 /// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
 pub const MAX_DETAIL_BYTES: usize = 768;
+/// Warnings in one acknowledgement. Whoever mistypes more reads the first ones first.
+pub const MAX_NOTES: usize = 8;
+/// Names of a kind (sources, types, fields) that are remembered. A machine has hundreds; where there are more, somebody
+/// makes them up, and nothing is said about that kind any more.
+pub const MAX_KNOWN_NAMES: usize = 4_096;
+/// Rows whose names are read before a hub is ready or a reader without one begins: some milliseconds. Whatever is left
+/// is read beside, and until then nobody is warned …
+pub const NAMES_READ_AT_ONCE: usize = 2_048;
+/// … and after how many rows it is written down that their names are.
+pub const NAMES_WRITTEN_EVERY: usize = 1_024;
 /// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
 pub const HEARTBEAT: Duration = Duration::from_mins(1);
 

@@ -11,6 +11,7 @@
 pub mod checkpoint;
 mod commits;
 pub mod durable;
+mod names;
 pub mod prune;
 mod read;
 mod schema;
@@ -21,6 +22,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use names::{Learned, Scribe};
 pub use read::{Reader, Size};
 pub use write::{Appended, Writer};
 

@@ -221,7 +221,7 @@ impl Reader {
     }
 
     /// One view of the log for a reader that may have no more than that: to begin it is what can fail there.
-    fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+    pub(super) fn snapshot(&self) -> Result<Option<Transaction<'_>>, StoreError> {
         if self.read_only { self.view() } else { Ok(None) }
     }
 

@@ -28,6 +28,7 @@ mod http;
 mod kill;
 mod kinds;
 mod listener;
+mod notes;
 #[cfg(target_os = "linux")]
 mod on;
 #[cfg(target_os = "linux")]

@@ -168,6 +168,22 @@ fn a_wait_that_may_use_no_sockets_works_from_the_log_and_says_so_once() {
 }
 
 #[test]
+fn a_mistyped_name_is_told_and_an_expression_decides_without_sockets_as_well() {
+    if !may_filter("a_mistyped_name_is_told_and_an_expression_decides_without_sockets_as_well") {
+        return;
+    }
+    let bus = Bus::new();
+    bus.emit("deploy", 0);
+    let command = bus.command(&["wait", "-v", "--where", "source == 'deploy' && fields.n > 1 || source == 'depoly'"]);
+    let mut wait = ALL[0].start(command);
+    wait.said("no event so far has the source `depoly`; did you mean `deploy`?");
+    wait.attached();
+    bus.emit("deploy", 1);
+    bus.emit("deploy", 2);
+    assert_eq!((wait.line().as_str(), wait.code()), ("deploy finished", 0));
+}
+
+#[test]
 fn no_commit_is_missed_without_sockets() {
     if !may_filter("no_commit_is_missed_without_sockets") {
         return;
