@@ -118,6 +118,8 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// How long nothing may change for a commit before everything that belongs to it is taken to have been seen: GitHub
 /// tells of the runs of a push, and of those that the end of a run starts, within seconds.
 pub const SETTLE: Duration = Duration::from_secs(10);
+/// Runs of a commit that the line of its verdict names: a person begins with the first, and a program has them all.
+pub const NAMED_RUNS: usize = 3;
 /// How long a client waits for a hub that it started to say that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size above which the log lines of hubs that clients started are thrown away before the next such start, in bytes:

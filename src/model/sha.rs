@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Digits of a whole name. Those of repositories that use SHA-256 have 64, and no forge hosts such yet.
+/// Digits of a whole name. Repositories that use SHA-256 have longer ones, and GitHub has no such repositories.
 const WHOLE: usize = 40;
 /// Fewest digits that are taken for a commit: git's own default for a short one.
 const SHORTEST: usize = 7;

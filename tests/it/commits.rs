@@ -214,6 +214,28 @@ fn a_rerun_takes_a_failure_back() {
 }
 
 #[test]
+fn what_happens_while_the_hub_is_away_is_part_of_the_verdict() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut wait = bus.wait(&sha(&[])[1..]);
+    tell(&bus, "workflow_run", run(1, 1, "queued", None));
+    hub.kill();
+    // The failure is taken back before anybody is told.
+    let lines = [run(1, 1, "completed", Some("failure")), run(1, 2, "queued", None)];
+    let log = rusqlite::Connection::open(bus.database()).unwrap();
+    log.execute_batch("PRAGMA wal_autocheckpoint=0; BEGIN").unwrap();
+    for mut fields in lines {
+        fields["head_sha"] = SHA.into();
+        let sql = "INSERT INTO events (source, event_type, owner, repo, fields) VALUES ('github', 'workflow_run', 'octo', 'hello', ?1)";
+        log.execute(sql, [fields.to_string()]).unwrap();
+    }
+    log.execute_batch("COMMIT").unwrap();
+    tell(&bus, "workflow_run", run(1, 2, "completed", Some("success")));
+    assert_eq!(wait.line(), "octo/hello 3484a3f: success: w1 (run 10, attempt 2)");
+    assert_eq!(wait.code(), 0);
+}
+
+#[test]
 fn what_cannot_be_answered_says_what_is_missing() {
     let bus = Bus::new();
     let (code, out, said) = end(&bus, &["wait", "--sha", "3484a3f", "--repo", "octo/hello", "--timeout", "10ms"]);

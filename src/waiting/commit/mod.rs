@@ -237,7 +237,7 @@ impl Seen {
             }
             return;
         }
-        self.commits.extend(head.or(before).map(str::to_owned));
+        self.commits.extend(head.into_iter().chain(before).map(str::to_owned));
         let mut news = self.branches.hear(event, &self.asked.sha);
         if head.is_some()
             && let Some(told) = Told::by(event)

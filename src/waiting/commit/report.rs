@@ -8,12 +8,10 @@ use super::told::{Key, Repository};
 use super::units::Unit;
 use super::{Ending, SUPERSEDED, Seen};
 use crate::model::filter::RepoFilter;
+use crate::model::limits::NAMED_RUNS;
 use crate::model::text::one_line;
 use crate::model::verdict::Verdict;
 use crate::waiting::Shown;
-
-/// Units that are named in one line; a person looks at the first, and a program has them all.
-const NAMED: usize = 3;
 
 impl Seen {
     pub(super) fn ending(&self, verdict: Verdict) -> Ending {
@@ -57,8 +55,8 @@ impl Seen {
             SUPERSEDED => self.branches.superseded_by().map(|by| format!("by {}", short(by))).into_iter().collect(),
             _ => self.culprits(verdict),
         };
-        let more = if why.len() > NAMED { format!(" and {} more", why.len() - NAMED) } else { String::new() };
-        let why = why[..why.len().min(NAMED)].join(", ");
+        let more = if why.len() > NAMED_RUNS { format!(" and {} more", why.len() - NAMED_RUNS) } else { String::new() };
+        let why = why[..why.len().min(NAMED_RUNS)].join(", ");
         let why = if why.is_empty() { why } else { format!(": {why}{more}") };
         one_line(&format!("{place}{}: {}{why}", short(self.commit()), verdict.word()))
     }

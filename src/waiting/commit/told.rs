@@ -1,5 +1,7 @@
 //! What one event of GitHub's says of a commit, read from its typed fields.
 
+use std::cmp::Ordering;
+
 use crate::model::event::{Event, Fields};
 use crate::model::verdict::Verdict;
 
@@ -10,12 +12,32 @@ const ACTIONS: &str = "github-actions";
 /// The word for something that has ended and does not say how.
 const NO_CONCLUSION: &str = "no conclusion";
 
-/// A repository, with and without regard to case: GitHub's names ignore it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A repository. GitHub's names ignore case, and so do comparisons.
+#[derive(Clone, Debug)]
 pub(super) struct Repository {
     folded: String,
     name: String,
 }
+
+impl Ord for Repository {
+    fn cmp(&self, other: &Repository) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+
+impl PartialOrd for Repository {
+    fn partial_cmp(&self, other: &Repository) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Repository {
+    fn eq(&self, other: &Repository) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Repository {}
 
 impl Repository {
     /// By its full name.

@@ -246,9 +246,21 @@ fn checks_and_statuses_stand_alone_unless_a_run_contains_them() {
             "success",
             "success",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_judged_belongs_to_the_commit_in_each_repository() {
+    table(&[
         (
             "another commit is not this one",
             &[run(1, 1, "success"), run(2, 1, "failure").with("head_sha", NEWER)],
+            "success",
+            "success",
+        ),
+        (
+            "a repository is the same however it is spelled",
+            &[run(1, 1, "failure").in_repo("Hello"), run(1, 2, "success")],
             "success",
             "success",
         ),
@@ -381,6 +393,10 @@ fn two_commits_that_begin_alike_are_both_named() {
     }
     let error = past.end(Instant::now(), wall(9)).unwrap_err().to_string();
     assert_eq!(error, format!("3484a3f could be {SHA} or {alike}: give more digits"));
+
+    let mut past = Past::new(asked.clone());
+    past.recall(&push("main", SHA, alike).record(1));
+    assert_eq!(past.end(Instant::now(), wall(9)).unwrap_err().commits, [SHA, alike], "also in one event");
 
     let (mut commit, ending) = super::past(asked, &[run(1, 1, "queued")], 9);
     assert!(ending.is_none());
