@@ -8,20 +8,16 @@ use std::io;
 use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, waitpid};
-use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
-};
+use signal_hook::consts::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
 
+use super::signals::ASK_TO_END;
 use super::{Ended, NotStarted, asks_to_end};
 use crate::sys::signals::{is_ignored, stop_by};
 
-/// What asks for the end of a program.
-pub(super) const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-
 /// What else somebody may send to a command.
-const TELLING: [i32; 6] = [SIGTSTP, SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
+const TELLING: [i32; 7] = [SIGQUIT, SIGTSTP, SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
 
 /// This process, hearing what is sent to it.
 #[derive(Debug)]
@@ -31,16 +27,20 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Starts to hear. From now on no signal but SIGKILL ends this process before its command. A signal that is
-    /// ignored stays so, here and for the command.
+    /// Starts to hear what asks for the end, so that nothing of it is lost before the command can hear it. A signal
+    /// that is ignored stays so, here and for the command.
     pub fn listen() -> io::Result<Foreground> {
-        let heard = ENDING.into_iter().chain(TELLING).filter(|&signal| !is_ignored(signal));
-        let signals = SignalsInfo::with_exfiltrator(heard.chain([SIGCHLD]), WithOrigin::default())?;
+        let heard = ASK_TO_END.into_iter().filter(|&signal| !is_ignored(signal));
+        let signals = SignalsInfo::with_exfiltrator(heard, WithOrigin::default())?;
         Ok(Foreground { signals, asked_to_end: false })
     }
 
-    /// Runs a command to its end. One that is no longer wanted when this is called is not started.
+    /// Runs a command to its end. From now on no signal but SIGKILL ends this process before the command. One that is
+    /// no longer wanted when this is called is not started.
     pub fn run(&mut self, mut command: Command) -> Result<Ended, NotStarted> {
+        for signal in TELLING.into_iter().filter(|&signal| !is_ignored(signal)).chain([SIGCHLD]) {
+            self.signals.add_signal(signal).map_err(NotStarted::CannotExecute)?;
+        }
         let ending = self.signals.pending().map(|origin| origin.signal).find(|&signal| asks_to_end(signal));
         if let Some(signal) = ending {
             self.asked_to_end = true;

@@ -1,15 +1,21 @@
 //! The commands that waitbus starts for somebody: `run` and `on`.
 //!
-//! [`foreground`] runs one as if it had been started directly: same process group, same terminal, same signals. A
-//! [`group`] runs beside us, in a process group of its own that can be ended as a whole. [`stderr`] keeps the last lines
-//! of what a command says, where that can be had without the command noticing.
+//! [`foreground`] runs one as if it had been started directly: same process group, same terminal, same signals. The
+//! [`jobs`] run beside us, each in a process [`group`] of its own that is ended as a whole, and the [`signals`] that we
+//! hear are passed on to them. [`stderr`] keeps the last lines of what a command says, where that can be had without the
+//! command noticing.
 
 pub mod foreground;
+pub mod group;
+pub mod jobs;
+pub mod signals;
 pub mod stderr;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+
+use signal_hook::consts::SIGQUIT;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +50,7 @@ impl From<ExitStatus> for Ended {
 /// Whether a signal asks for the end of a program: what a person, a shell or a supervisor sends for that.
 #[must_use]
 pub fn asks_to_end(signal: i32) -> bool {
-    foreground::ENDING.contains(&signal)
+    signal == SIGQUIT || signals::ASK_TO_END.contains(&signal)
 }
 
 /// The name of a signal, such as `SIGTERM`; one without a name is its number.

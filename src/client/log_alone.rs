@@ -40,11 +40,6 @@ impl LogAlone {
         Ok(LogAlone { pages: Pages::at(reader, filter, since)?, watch })
     }
 
-    /// Where it begins, before the first item.
-    pub(super) fn cursor(&self) -> EventId {
-        self.pages.position.id
-    }
-
     /// What there is to say about the filter, as far as the log tells in a short time. Whoever only reads is not held up
     /// by names that cannot be read.
     pub(super) fn notes(&self) -> Vec<String> {
@@ -52,6 +47,11 @@ impl LogAlone {
         let Ok(mut learned) = reader.names() else { return Vec::new() };
         let complete = reader.learn_at_once(&mut learned).unwrap_or(false);
         if complete { learned.vocabulary.notes(filter, &|_| false) } else { Vec::new() }
+    }
+
+    /// Where it begins, before the first item.
+    pub(super) fn cursor(&self) -> EventId {
+        self.pages.position.id
     }
 
     /// The next item.

@@ -9,10 +9,16 @@ use super::{BusError, Publisher};
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
 
-/// A publisher on a thread of its own. Drafts are committed in the order in which they were told. The end of the
-/// process does not wait for it.
+/// A publisher on a thread of its own. Drafts are made and committed in the order in which they were told. The end of
+/// the process does not wait for it.
 #[derive(Debug)]
-pub struct Reporter(Sender<(Draft, Sender<Result<(), BusError>>)>);
+pub struct Reporter(Sender<Errand>);
+
+/// What makes a draft, and who wants to know what becomes of it.
+struct Errand {
+    draft: Box<dyn FnOnce() -> Draft + Send>,
+    answer: Sender<Result<(), BusError>>,
+}
 
 /// The answer to what was told, when there is one.
 #[derive(Debug)]
@@ -39,11 +45,11 @@ impl Reporter {
         Reporter(tell)
     }
 
-    /// Hands over a draft, which the caller has checked.
+    /// Hands over what makes a draft that keeps the rules, which may take its time.
     #[must_use]
-    pub fn tell(&self, draft: Draft) -> Receipt {
+    pub fn tell(&self, draft: impl FnOnce() -> Draft + Send + 'static) -> Receipt {
         let (answer, receipt) = channel();
-        let _ = self.0.send((draft, answer));
+        let _ = self.0.send(Errand { draft: Box::new(draft), answer });
         Receipt(receipt)
     }
 }
@@ -60,10 +66,10 @@ impl Receipt {
     }
 }
 
-fn serve(directories: &Directories, told: &Receiver<(Draft, Sender<Result<(), BusError>>)>) {
+fn serve(directories: &Directories, told: &Receiver<Errand>) {
     let mut publisher = None;
-    for (draft, answer) in told {
-        let outcome = publish(directories, &mut publisher, &draft);
+    for Errand { draft, answer } in told {
+        let outcome = publish(directories, &mut publisher, &draft());
         if outcome.is_err() {
             publisher = None;
         }
@@ -99,7 +105,7 @@ mod tests {
     fn what_was_told_is_committed_once_and_in_order() {
         let root = tempfile::tempdir().unwrap();
         let reporter = Reporter::start(directories(root.path()));
-        let receipts = ["a", "b", "a"].map(|id| reporter.tell(draft(id)));
+        let receipts = ["a", "b", "a"].map(|id| reporter.tell(move || draft(id)));
         for receipt in receipts {
             assert!(matches!(receipt.wait(Duration::from_mins(1)), Told::Committed));
         }
@@ -112,8 +118,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("state"), "in the way").unwrap();
         let reporter = Reporter::start(directories(root.path()));
-        assert!(matches!(reporter.tell(draft("a")).wait(Duration::from_mins(1)), Told::Failed(_)));
+        assert!(matches!(reporter.tell(|| draft("a")).wait(Duration::from_mins(1)), Told::Failed(_)));
         std::fs::remove_file(root.path().join("state")).unwrap();
-        assert!(matches!(reporter.tell(draft("b")).wait(Duration::from_mins(1)), Told::Committed));
+        assert!(matches!(reporter.tell(|| draft("b")).wait(Duration::from_mins(1)), Told::Committed));
     }
 }

@@ -53,6 +53,12 @@ impl Waiter {
         Ok(Waiter { directories: directories.clone(), feed, question, dead: BTreeSet::new() })
     }
 
+    /// Puts another question of the same subscription, about what comes after the last answer.
+    pub fn ask_again(&mut self, mut question: Box<dyn Question>) {
+        question.begin(Instant::now());
+        self.question = question;
+    }
+
     /// Where the events come from.
     #[must_use]
     pub fn feed(&self) -> &Feed {

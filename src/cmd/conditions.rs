@@ -21,7 +21,7 @@ pub(super) struct Conditions {
     #[arg(long, value_name = "OWNER/REPO")]
     pub(super) repo: Vec<String>,
 
-    /// A field's value: `key=value`, `key!=value`, `key>=N`, `key~REGEX` or `key*=GLOB`. All must hold; several `=` on
+    /// A field's value: `key=value`, `key!=value`, `key>=N`, `key~REGEX`, `key*=GLOB` or `key?`. All must hold; several `=` on
     /// one key are alternatives. A value that is JSON has that type: `exit_code=0`, `name="0"`
     #[arg(long = "match", value_name = "KEY=VALUE")]
     pub(super) matching: Vec<String>,

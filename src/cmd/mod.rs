@@ -10,10 +10,12 @@ mod conditions;
 mod demo;
 mod doctor;
 mod emit;
+mod event_data;
 mod exit;
 mod install;
 mod man;
 mod mark;
+mod on;
 mod output;
 mod prune;
 mod replay;
@@ -56,6 +58,7 @@ enum AnyVerb {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Wait(Box<wait::Arguments>),
+    On(Box<on::Arguments>),
     Emit(emit::Arguments),
     Tail(tail::Arguments),
     Replay(replay::Arguments),
@@ -121,6 +124,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Install(arguments) => install::install(&arguments, &directories),
         Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
         Verb::Emit(arguments) => emit::run(arguments, &directories),
+        Verb::On(arguments) => on::run(&arguments, &directories),
         Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
@@ -133,7 +137,7 @@ fn passed() -> Result<Passed, Failure> {
     Passed::take().map_err(Failure::bus)
 }
 
-fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::bus(format!("the system refuses an event loop: {error}")))?;
     let outcome = runtime.block_on(work);

@@ -5,15 +5,18 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use super::exit::{Exit, Failure};
 use crate::child::{Ended, NotStarted, asks_to_end, signal_name};
+use crate::client::checkout::Checkout;
 use crate::config::environment;
 use crate::ingest::junit;
 use crate::model::event::{Draft, Fields, ingest_method};
 use crate::model::id::IdGenerator;
 use crate::model::limits::{MAX_JUNIT_BYTES, STDERR_TAIL_LINES};
+use crate::model::sha::Sha;
 use crate::model::text::{last_lines, one_line};
 
 /// The source of these events.
@@ -25,6 +28,9 @@ pub(super) struct Run {
     name: String,
     /// What both events say.
     fields: Fields,
+    directory: Option<PathBuf>,
+    /// What git said of the directory when the run began, once it has been asked.
+    checkout: Arc<OnceLock<Checkout>>,
 }
 
 /// How it ended.
@@ -49,21 +55,22 @@ impl Run {
         fields.insert("run_id".into(), id.clone().into());
         fields.insert("name".into(), name.clone().into());
         fields.insert("command".into(), command.into());
-        if let Ok(directory) = environment::current_directory() {
+        let directory = environment::current_directory().ok();
+        if let Some(directory) = &directory {
             fields.insert("cwd".into(), directory.to_string_lossy().into());
         }
-        Ok(Run { id, name, fields })
+        Ok(Run { id, name, fields, directory, checkout: Arc::default() })
     }
 
     /// Its start.
-    pub(super) fn started(&self) -> Draft {
+    pub(super) fn started(&self) -> impl FnOnce() -> Draft + Send + 'static {
         let mut fields = self.fields.clone();
         fields.insert("status".into(), "in_progress".into());
         self.draft("started", format!("{} started", self.name), fields)
     }
 
     /// Its end.
-    pub(super) fn finished(&self, finish: &Finish<'_>) -> Draft {
+    pub(super) fn finished(&self, finish: &Finish<'_>) -> impl FnOnce() -> Draft + Send + 'static {
         let mut fields = self.fields.clone();
         let conclusion = finish.conclusion();
         let milliseconds = u64::try_from(finish.duration.as_millis()).unwrap_or(u64::MAX);
@@ -88,8 +95,14 @@ impl Run {
         self.draft("finished", finish.summary(&self.name), fields)
     }
 
-    fn draft(&self, event_type: &str, summary: String, fields: Fields) -> Draft {
-        Draft {
+    /// What makes the draft. It asks git, unless that has been done, so it is for somebody else to do.
+    fn draft(
+        &self,
+        event_type: &str,
+        summary: String,
+        fields: Fields,
+    ) -> impl FnOnce() -> Draft + Send + 'static + use<> {
+        let draft = Draft {
             source: SOURCE.into(),
             event_type: event_type.into(),
             delivery_id: Some(format!("{}.{event_type}", self.id)),
@@ -97,8 +110,30 @@ impl Run {
             summary,
             fields,
             ..Draft::default()
+        };
+        let (checkout, directory) = (Arc::clone(&self.checkout), self.directory.clone());
+        move || {
+            let ask = || directory.as_deref().and_then(Checkout::of).unwrap_or_default();
+            in_checkout(draft, checkout.get_or_init(ask))
         }
     }
+}
+
+/// The draft with the repository, the branch and the commit, as far as there are such.
+fn in_checkout(plain: Draft, checkout: &Checkout) -> Draft {
+    let mut draft = plain.clone();
+    if let Some(origin) = &checkout.origin {
+        (draft.owner, draft.repo) = (origin.owner.clone(), origin.repo.clone());
+    }
+    for (name, value) in
+        [("head_branch", checkout.branch.as_deref()), ("head_sha", checkout.commit.as_ref().map(Sha::as_str))]
+    {
+        if let Some(value) = value {
+            draft.fields.insert(name.into(), value.into());
+        }
+    }
+    // Whatever somebody calls a repository, the run is told.
+    if draft.check().is_ok() { draft } else { plain }
 }
 
 fn of_tests(report: &junit::Report) -> Fields {

@@ -47,8 +47,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, directories: Result<Directories, BadDirectory>) -> Result<Exit, Failure> {
-    let no_signals = |error| Failure::of(Exit::CannotExecute, format!("the system refuses signal handlers: {error}"));
-    let mut foreground = Foreground::listen().map_err(no_signals)?;
+    let mut foreground = listen()?;
     let Some((program, rest)) = arguments.command.split_first() else {
         return Err(Failure::usage("run what? Write the command after `--`"));
     };
@@ -80,8 +79,14 @@ pub(super) fn run(arguments: &Arguments, directories: Result<Directories, BadDir
     leave(program, outcome)
 }
 
+/// Begins to hear what is sent to the command that is about to run.
+pub(super) fn listen() -> Result<Foreground, Failure> {
+    let refused = |error| Failure::of(Exit::CannotExecute, format!("the system refuses signal handlers: {error}"));
+    Foreground::listen().map_err(refused)
+}
+
 /// Ends as the command has ended.
-fn leave(program: &OsString, outcome: Result<Ended, NotStarted>) -> Result<Exit, Failure> {
+pub(super) fn leave(program: &OsString, outcome: Result<Ended, NotStarted>) -> Result<Exit, Failure> {
     match outcome {
         Ok(Ended::Code(code)) => Ok(Exit::Command(code)),
         Ok(ended @ Ended::Signal(signal)) => {

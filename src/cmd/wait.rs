@@ -11,6 +11,7 @@ use super::conditions::Conditions;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::time::{self, When};
+use crate::child::signals::{ASK_TO_END, Signals};
 use crate::client::{Feed, Mode, News, Options, Waiter};
 use crate::config::directories::Directories;
 use crate::model::frame::{Gap, GapReason, Subscribe};
@@ -19,7 +20,7 @@ use crate::model::limits::GRACE;
 use crate::model::text::one_line;
 use crate::waiting::commit::Asked as Commit;
 use crate::waiting::none_of::FORBIDDEN;
-use crate::waiting::{Ending, Question};
+use crate::waiting::{Ending, Question, Shown};
 
 /// Block until it happens, and print it
 ///
@@ -29,10 +30,21 @@ use crate::waiting::{Ending, Question};
 #[command(after_help = "Example: waitbus wait --source github --match \"conclusion=success\"", after_long_help = asked::HELP)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    asked: Asked,
+    wait: Wait,
+
+    /// Print the whole event as one JSON object with its cursor, instead of its summary
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to wait for, and how: the same for every verb that does something then.
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    #[command(flatten)]
+    pub(super) asked: Asked,
 
     #[command(flatten)]
-    start: Start,
+    pub(super) start: Start,
 
     /// Give up after this long, with exit code 124
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
@@ -43,11 +55,7 @@ pub(super) struct Arguments {
     exit_on: Vec<(String, u8)>,
 
     #[command(flatten)]
-    patience: Patience,
-
-    /// Print the whole event as one JSON object with its cursor, instead of its summary
-    #[arg(long)]
-    json: bool,
+    pub(super) patience: Patience,
 }
 
 /// Where to begin.
@@ -162,42 +170,26 @@ impl Patience {
 }
 
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
-    let commit = arguments.asked.commit()?;
-    let question: Box<dyn Question> = match &commit {
-        Some(commit) => Box::new(commit::unknown(commit.clone())?),
-        None => arguments.asked.question()?,
+    let Arguments { wait, json } = arguments;
+    let show = |shown: &Shown| {
+        // If nobody reads what matched, somebody may still read that it did.
+        let _ = output::line(&output::shown(shown, json));
     };
-    arguments.check()?;
-    let outstanding = question.outstanding();
-    let since = arguments.start.cursor(directories)?;
-    let mut interrupted = pin!(interrupted());
-    let mut late = pin!(arguments.late());
-    let mut waiter = tokio::select! {
-        biased;
-        exit = &mut interrupted => return exit,
-        opened = arguments.open(directories, commit, question, since) => match opened? {
-            Opened::Answered(ending) => return Ok(arguments.end(&ending)),
-            Opened::Waiting(waiter) => waiter,
-        },
-        () = &mut late => return Ok(arguments.timed_out(&outstanding)),
-    };
-    loop {
-        let news = tokio::select! {
-            biased;
-            exit = &mut interrupted => return exit,
-            news = waiter.next() => news?,
-            () = &mut late => return Ok(arguments.timed_out(&waiter.outstanding())),
-        };
-        match news {
-            News::Gap(gap) => arguments.patience.gap(&gap)?,
-            News::Dead(status) => arguments.asked.dead(&status)?,
-            News::Counts(shown) => {
-                // If nobody reads what matched, somebody may still read that it did.
-                let _ = output::line(&output::shown(&shown, arguments.json));
-            }
-            News::Ends(ending) => return Ok(arguments.end(&ending)),
+    match wait.until_answered(directories, &show).await? {
+        Outcome::Otherwise(exit) => Ok(exit),
+        Outcome::Answered(ending) => {
+            ending.shown.iter().for_each(show);
+            Ok(wait.exit(&ending))
         }
     }
+}
+
+/// How a wait ends.
+pub(super) enum Outcome {
+    /// With an answer.
+    Answered(Ending),
+    /// Without one.
+    Otherwise(Exit),
 }
 
 /// What a question has come to when it has been put.
@@ -206,14 +198,61 @@ enum Opened {
     Waiting(Box<Waiter>),
 }
 
-impl Arguments {
+impl Wait {
+    /// Puts the question and waits for its answer; `counts` shows what comes before it.
+    pub(super) async fn until_answered(
+        &self,
+        directories: &Directories,
+        counts: &dyn Fn(&Shown),
+    ) -> Result<Outcome, Failure> {
+        let (commit, question) = self.question()?;
+        let outstanding = question.outstanding();
+        let mut interrupted = pin!(interrupted());
+        let mut late = pin!(self.late());
+        let mut waiter = tokio::select! {
+            biased;
+            exit = &mut interrupted => return exit.map(Outcome::Otherwise),
+            opened = self.open(directories, commit, question) => match opened? {
+                Opened::Answered(ending) => return Ok(Outcome::Answered(ending)),
+                Opened::Waiting(waiter) => waiter,
+            },
+            () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(&outstanding))),
+        };
+        loop {
+            let news = tokio::select! {
+                biased;
+                exit = &mut interrupted => return exit.map(Outcome::Otherwise),
+                news = waiter.next() => news?,
+                () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(&waiter.outstanding()))),
+            };
+            match news {
+                News::Gap(gap) => self.patience.gap(&gap)?,
+                News::Dead(status) => self.asked.dead(&status)?,
+                News::Counts(shown) => counts(&shown),
+                News::Ends(ending) => return Ok(Outcome::Answered(ending)),
+            }
+        }
+    }
+
+    /// The question, checked before anything is started; and the commit that it is about, if it is about one.
+    pub(super) fn question(&self) -> Result<(Option<Commit>, Box<dyn Question>), Failure> {
+        let commit = self.asked.commit()?;
+        let question: Box<dyn Question> = match &commit {
+            Some(commit) => Box::new(commit::unknown(commit.clone())?),
+            None => self.asked.question()?,
+        };
+        self.check()?;
+        Ok((commit, question))
+    }
+
+    /// Puts the question.
     async fn open(
         &self,
         directories: &Directories,
         commit: Option<Commit>,
         question: Box<dyn Question>,
-        since: Option<EventId>,
     ) -> Result<Opened, Failure> {
+        let since = self.start.cursor(directories)?;
         let (question, since) = match commit {
             None => (question, since),
             Some(commit) => match commit::begin(directories, commit, since, &self.patience).await? {
@@ -238,14 +277,16 @@ impl Arguments {
         }
     }
 
-    async fn late(&self) {
+    /// Returns when --timeout has elapsed.
+    pub(super) async fn late(&self) {
         match self.timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
             None => std::future::pending().await,
         }
     }
 
-    fn timed_out(&self, outstanding: &[String]) -> Exit {
+    /// Says that it has, and what is still missing.
+    pub(super) fn timed_out(&self, outstanding: &[String]) -> Exit {
         if !self.patience.is_quiet() {
             let after = self.timeout.unwrap_or_default().as_secs_f64();
             output::say(&format!("waitbus: timed out after {after} s; still outstanding:"));
@@ -256,10 +297,8 @@ impl Arguments {
         Exit::TimedOut
     }
 
-    fn end(&self, ending: &Ending) -> Exit {
-        for shown in &ending.shown {
-            let _ = output::line(&output::shown(shown, self.json));
-        }
+    /// The exit code that an answer means.
+    pub(super) fn exit(&self, ending: &Ending) -> Exit {
         let word = ending.verdict.word();
         if word == FORBIDDEN && !self.patience.is_quiet() {
             output::say("waitbus: what --none-of forbids has happened");
@@ -287,15 +326,7 @@ fn exit_on(text: &str) -> Result<(String, u8), String> {
 
 /// Returns when the person or a supervisor ends us.
 pub(super) async fn interrupted() -> Result<Exit, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
     let refused = |error| Failure::bus(format!("the system refuses signal handlers: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(refused)?;
-    let number = tokio::select! {
-        _ = interrupt.recv() => SignalKind::interrupt(),
-        _ = terminate.recv() => SignalKind::terminate(),
-        _ = hang_up.recv() => SignalKind::hangup(),
-    };
-    Ok(Exit::Signal(u8::try_from(number.as_raw_value()).unwrap_or(0)))
+    let signal = Signals::listen(&ASK_TO_END).map_err(refused)?.next().await;
+    Ok(Exit::Signal(u8::try_from(signal).unwrap_or(0)))
 }

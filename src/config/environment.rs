@@ -16,6 +16,30 @@ pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
 /// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
+/// The file with the event for which `on` runs its command.
+pub const EVENT_FILE: &str = "WAITBUS_EVENT_FILE";
+/// `owner/repo` of that event.
+pub const EVENT_REPO: &str = "WAITBUS_EVENT_REPO";
+
+/// What else the command of `on` is told of the event by variables: the event's own keys, and those of its fields that
+/// mean the same for every source.
+pub const OF_AN_EVENT: [(&str, &str); 14] = [
+    ("event_id", "WAITBUS_EVENT_ID"),
+    ("source", "WAITBUS_EVENT_SOURCE"),
+    ("event_type", "WAITBUS_EVENT_TYPE"),
+    ("summary", "WAITBUS_EVENT_SUMMARY"),
+    ("status", "WAITBUS_EVENT_STATUS"),
+    ("conclusion", "WAITBUS_EVENT_CONCLUSION"),
+    ("action", "WAITBUS_EVENT_ACTION"),
+    ("name", "WAITBUS_EVENT_NAME"),
+    ("run_id", "WAITBUS_EVENT_RUN_ID"),
+    ("head_branch", "WAITBUS_EVENT_HEAD_BRANCH"),
+    ("head_sha", "WAITBUS_EVENT_HEAD_SHA"),
+    ("pr_number", "WAITBUS_EVENT_PR_NUMBER"),
+    ("actor", "WAITBUS_EVENT_ACTOR"),
+    ("url", "WAITBUS_EVENT_URL"),
+];
+
 /// What a service manager tells one process about itself (systemd.exec(5), `sd_listen_fds(3)`, `sd_notify(3)`). It is
 /// wrong for any other: a hub that a client starts is not the service, does not have its sockets and secrets, does not
 /// feed its watchdog, and does not write to its journal stream.

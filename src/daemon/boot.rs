@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::bind::{self, BindError};
-use super::hub::{Company, Ended, HubError, Place, Service};
+use super::hub::{Company, Ended, HubError, Service};
+use super::place::Place;
 use super::reload::Reload;
 use super::ringer::Ringer;
 use super::signals::{Asked, Signals};

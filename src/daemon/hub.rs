@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::connection::Fact;
 use super::judge::Judge;
 use super::names::Names;
+use super::place::Place;
 use super::signals::{Asked, Signals};
 use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
@@ -315,30 +315,6 @@ impl Service {
             info!(subscribers = self.streams.len(), "some subscribers did not read their last frame");
         }
     }
-}
-
-/// The socket that a hub has bound itself, as it was then. A session that ends takes its runtime directory away, and a
-/// hub that lives on would serve its old subscribers from a place that no writer knows any more.
-#[derive(Debug)]
-pub struct Place {
-    socket: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Place {
-    /// The place at which a socket has just been bound.
-    pub fn of(socket: &Path) -> io::Result<Place> {
-        Ok(Place { socket: socket.to_owned(), identity: identity(socket)? })
-    }
-
-    fn is_lost(&self) -> bool {
-        identity(&self.socket).ok() != Some(self.identity)
-    }
-}
-
-fn identity(socket: &Path) -> io::Result<(u64, u64)> {
-    let found = std::fs::symlink_metadata(socket)?;
-    Ok((found.dev(), found.ino()))
 }
 
 fn touch_file(path: &Path) -> io::Result<TouchFile> {

@@ -13,6 +13,7 @@ pub mod doorbell;
 pub mod hub;
 mod judge;
 mod names;
+pub mod place;
 pub mod reload;
 pub mod ringer;
 pub mod signals;

@@ -145,6 +145,9 @@ pub const RETRY_MAX: Duration = Duration::from_millis(500);
 pub const TELL_START_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long `run` stays after its command for the end to be committed. By then a log is locked or its disk hangs.
 pub const TELL_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a command under `on --loop` has between being asked to end and being killed: a server closes its
+/// connections in that time, and a person still waits for it.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of the end of a command's standard error is looked at, in bytes …
 pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
 /// … and how many lines of it become part of the event: what one reads first when something has failed.

@@ -11,6 +11,7 @@ pub mod event_frame;
 pub mod expression;
 pub mod filter;
 pub mod frame;
+mod glob;
 pub mod id;
 pub mod limits;
 pub mod nearest;

@@ -6,12 +6,11 @@
 
 use std::cmp::Ordering;
 
-use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Number, Value};
 
 use super::event::{Found, Record};
-use super::limits;
+use super::{glob, limits};
 
 /// A condition that cannot be understood: where, why, and what may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +45,7 @@ pub enum Test {
     /// A text in which the expression is found.
     Contains(Regex),
     /// A text that the glob matches as a whole; `*` also matches `/`.
-    Globs(GlobMatcher),
+    Globs(Regex),
     /// Anything, null too.
     Exists,
 }
@@ -243,14 +242,7 @@ impl Operator {
                     .build()
                     .map_err(|error| format!("not a regular expression: {}", last_line(&error.to_string())))?,
             ),
-            Operator::Globs => Test::Globs(
-                GlobBuilder::new(value)
-                    .literal_separator(false)
-                    .backslash_escape(true)
-                    .build()
-                    .map_err(|error| format!("not a glob: {}", error.kind()))?
-                    .compile_matcher(),
-            ),
+            Operator::Globs => Test::Globs(glob::compile(value).map_err(|problem| format!("not a glob: {problem}"))?),
             Operator::Exists if value.is_empty() => Test::Exists,
             Operator::Exists => return Err("`key?` asks whether the key is there, and takes no value".to_owned()),
         })

@@ -36,8 +36,6 @@ pub enum Until {
     Seen(NonZeroU64),
     /// One has come that has a conclusion. That is the verdict.
     Concluded,
-    /// Never.
-    Forever,
 }
 
 impl Until {
@@ -54,14 +52,13 @@ impl Until {
             Until::Concluded => {
                 verdict_of(record).map_or(Step::Aside, |verdict| Step::Ends(Ending { verdict, shown: vec![shown()] }))
             }
-            Until::Forever => Step::Counts(shown()),
         }
     }
 
     /// What is missing for the end, after `what`.
     pub(super) fn outstanding(self, what: &str) -> String {
         match self {
-            Until::Seen(NonZeroU64::MIN) | Until::Forever => what.to_owned(),
+            Until::Seen(NonZeroU64::MIN) => what.to_owned(),
             Until::Seen(left) => format!("{what} (another {left} times)"),
             Until::Concluded => format!("{what} (with a conclusion)"),
         }

@@ -19,21 +19,19 @@ pub struct NoneOf {
     /// Which events the question asked for, because others come as well.
     wanted: Filter,
     forbidden: Vec<Clause>,
-    repos: Vec<String>,
 }
 
 impl NoneOf {
     /// Guards a question. Whatever narrows it to repositories narrows the clauses, too.
     pub fn new(question: Box<dyn Question>, forbidden: Vec<Clause>) -> Result<NoneOf, Rejection> {
-        let subscribe = question.subscription();
-        Ok(NoneOf { wanted: subscribe.filter()?, forbidden, repos: subscribe.filters, question })
+        let wanted = question.subscription().filter()?;
+        Ok(NoneOf { question, wanted, forbidden })
     }
 }
 
 impl Question for NoneOf {
     fn subscription(&self) -> Subscribe {
-        let forbidden = self.forbidden.iter().map(Clause::satisfaction);
-        Subscribe { filters: self.repos.clone(), ..subscription::with(self.question.subscription(), forbidden) }
+        subscription::with(self.question.subscription(), self.forbidden.iter().map(Clause::satisfaction))
     }
 
     fn reads_payload(&self) -> bool {

@@ -29,6 +29,7 @@ pub struct Bus {
 impl Bus {
     /// A bus that nobody has used yet.
     pub fn new() -> Bus {
+        hear_signals();
         Bus { root: tempfile::Builder::new().prefix("waitbus-").tempdir().unwrap() }
     }
 
@@ -183,6 +184,20 @@ pub fn lock_holder(path: &Path) -> Option<u32> {
     let whole = Flock { start: 0, length: 0, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
     let pid = fcntl_getlk(&file, &whole).ok()??.pid?;
     u32::try_from(pid.as_raw_nonzero().get()).ok()
+}
+
+/// Whoever runs the tests in the background of a shell has them ignore these signals, and with them every process that
+/// they start. A handler is what a new program does not inherit.
+fn hear_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+            if waitbus::sys::signals::is_ignored(signal) {
+                signal_hook::flag::register(signal, std::sync::Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 /// The built program.

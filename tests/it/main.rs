@@ -33,6 +33,8 @@ mod launchd;
 mod listener;
 mod notes;
 #[cfg(target_os = "linux")]
+mod on;
+#[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
 mod races;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, Process, program};
+use crate::harness::{Bus, Process, program, skip, works};
 use crate::terminal::Terminal;
 use crate::users::{FOREIGN, Ordinary, may_switch};
 
@@ -95,6 +95,24 @@ fn both_ends_are_events_that_say_the_same_run_and_no_argument() {
     for file in ["events.db", "events.db-wal"] {
         let log = std::fs::read(bus.state().join(file)).unwrap();
         assert!(!log.windows(6).any(|window| window == b"s3cret"), "an argument is in {file}");
+    }
+}
+
+#[test]
+fn both_ends_say_what_the_command_was_run_on() {
+    let bus = Bus::new();
+    let text = "git init -q -b main . && git config user.name n && git config user.email e && \
+        git commit -q --allow-empty -m one && git remote add origin git@github.com:octo/hello.git && git rev-parse HEAD && \
+        $1 run -- git commit -q --allow-empty -m two";
+    let output = script(&bus, text).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let sha = String::from_utf8(output.stdout).unwrap();
+    let told = events(&bus);
+    assert_eq!(told.len(), 2);
+    for event in told {
+        let fields = &event["fields"];
+        assert_eq!((&event["owner"], &event["repo"]), (&json!("octo"), &json!("hello")));
+        assert_eq!((&fields["head_branch"], fields["head_sha"].as_str()), (&json!("main"), Some(sha.trim())));
     }
 }
 
@@ -201,8 +219,13 @@ fn the_end_of_standard_error_is_told_where_it_can_be_had_without_the_command_not
 fn what_the_command_leaves_behind_can_go_on_writing() {
     // A server that a command starts died of a broken pipe as soon as it said something.
     let bus = Bus::new();
-    let mut command =
-        bus.command(&["run", "--", "sh", "-c", "echo first >&2; (read x <go; echo second >&2; echo $? >go) & exit 4"]);
+    let mut command = bus.command(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "echo first >&2; (trap \"\" PIPE; read x <go; echo second >&2; echo $? >go) & exit 4",
+    ]);
     assert!(Command::new("mkfifo").arg(bus.root().join("go")).status().unwrap().success());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = child.stderr.take().unwrap();
@@ -404,6 +427,34 @@ fn a_command_can_be_stopped_and_continued_as_a_job() {
     terminal.keys("\x04");
     terminal.shows("code=5");
     assert!(terminal.end().success());
+}
+
+#[test]
+fn a_terminal_that_goes_away_tells_the_command() {
+    // The kernel tells the leader of the session only, which is the command when nobody stands between.
+    let name = "a_terminal_that_goes_away_tells_the_command";
+    if !works(&["python3", "--version"]) {
+        return skip(name, "there is no python3");
+    }
+    let bus = Bus::new();
+    let python = r#"
+import os, pty, sys
+heard, tell = os.pipe()
+os.set_inheritable(tell, True)
+child, terminal = pty.fork()
+if child == 0:
+    script = f'trap "echo heard >&{tell}; exit 9" HUP; echo up; while :; do sleep 0.01; done'
+    os.execv(sys.argv[1], ["waitbus", "run", "--", "bash", "-c", script])
+os.close(tell)
+shown = b""
+while b"up" not in shown:
+    shown += os.read(terminal, 100)
+os.close(terminal)
+print(os.read(heard, 100).decode().strip(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+    let output = bus.wrapped(&["python3", "-c", python], &[]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "heard 9\n", "{}", stderr(&output));
+    assert_eq!(last(&bus)["conclusion"], "cancelled");
 }
 
 #[test]

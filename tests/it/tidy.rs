@@ -20,7 +20,8 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 6] = [
+const SLEEPERS: [(&str, &str); 7] = [
+    ("src/child/jobs.rs", "--stop-timeout is a time"),
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
