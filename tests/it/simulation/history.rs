@@ -20,8 +20,8 @@ impl World {
         match self.random.within(0..=99) {
             0..=19 => self.publish(),
             20..=22 => self.insert_foreign(),
-            23 => self.announce(),
-            24 => self.end_source(),
+            23 | 98 if self.random.chance(60) => self.announce(),
+            23 | 24 | 98 => self.end_source(),
             25..=29 => self.insert_unreadable(),
             30..=41 => self.join(index),
             42..=44 => self.disconnect(index),
