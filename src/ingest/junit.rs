@@ -166,6 +166,8 @@ fn cut(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -217,5 +219,24 @@ mod tests {
         let many = (0..300_000).map(|n| format!("a{n}=''")).collect::<Vec<_>>().join(" ");
         let report = read(format!("<testsuite><testcase {many} name=\"t\"/></testsuite>").as_bytes()).unwrap();
         assert_eq!(report.passed, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_adds_up_or_is_refused(parts in prop::collection::vec(prop_oneof![
+            prop::sample::select(vec![
+                "<testsuite>", "</testsuite>", "<testcase name='a'>", "<testcase/>", "</testcase>", "<failure/>", "<error>",
+                "</error>", "<skipped/>", "<![CDATA[", "]]>", "<!--", "-->", "&#27;", "&x;", "<!DOCTYPE a [<!ENTITY x 'y'>]>",
+            ]).prop_map(str::to_owned),
+            ".{0,6}",
+        ], 0..40)) {
+            match read(format!("<testsuite>{}", parts.concat()).as_bytes()) {
+                Ok(report) => {
+                    prop_assert_eq!(report.failing.len() as u64, (report.failed + report.errors).min(MAX_FAILING_TESTS as u64));
+                    prop_assert!(report.failing.iter().all(|name| one_line(name) == *name));
+                }
+                Err(problem) => prop_assert!(!problem.to_string().contains(char::is_control)),
+            }
+        }
     }
 }

@@ -4,10 +4,11 @@
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Bus, Process, program};
+use crate::harness::{Bus, PATIENCE, Process, program};
 use crate::terminal::Terminal;
 
 fn stderr(output: &Output) -> String {
@@ -289,8 +290,12 @@ fn on_a_terminal_ctrl_c_ends_the_commands_and_ctrl_z_stops_them() {
     terminal.shows("nothing to read");
     terminal.keys("\x1a");
     terminal.shows("Stopped");
-    let stopped = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ");
-    assert!(stopped(&pid));
+    // The kernel stops a process when it gets to it, and tells nobody but its parent.
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::yield_now();
+    }
     terminal.line("fg");
     terminal.shows("continued");
     terminal.keys("\x03");
