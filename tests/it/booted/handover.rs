@@ -42,7 +42,9 @@ fn the_managers_hub_takes_over_from_one_that_a_client_has_started() {
         machine.emit("deploy", 1);
         machine.until_is("waitbus.service", "active");
         machine.emit("deploy", 2);
-        tails.into_iter().for_each(|tail| saw(tail, 0..3));
+        for tail in tails {
+            saw(tail, 0..3);
+        }
         served_by_the_manager(machine);
     });
 }
@@ -98,7 +100,9 @@ fn waiters_outlive_the_sockets_being_stopped_and_started_under_them() {
             machine.systemctl("start waitbus.socket");
             machine.emit("deploy", 3 * round + 2);
         }
-        tails.into_iter().for_each(|tail| saw(tail, 0..6));
+        for tail in tails {
+            saw(tail, 0..6);
+        }
         served_by_the_manager(machine);
     });
 }

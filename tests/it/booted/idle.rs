@@ -52,7 +52,9 @@ fn whoever_connects_while_the_service_starts_or_stops_is_queued_and_served() {
 
         let mut tails = connect("activating");
         open("start");
-        tails.iter_mut().for_each(|tail| drop(tail.attached()));
+        for tail in &mut tails {
+            tail.attached();
+        }
         machine.emit("deploy", 1);
 
         machine.systemctl("stop --no-block waitbus.service");
@@ -61,7 +63,9 @@ fn whoever_connects_while_the_service_starts_or_stops_is_queued_and_served() {
         open("stop");
         machine.until_is("waitbus.service", "activating");
         open("start");
-        tails[4..].iter_mut().for_each(|tail| drop(tail.attached()));
+        for tail in &mut tails[4..] {
+            tail.attached();
+        }
         machine.emit("deploy", 2);
         machine.emit("deploy", 3);
         for tail in &mut tails {
@@ -87,7 +91,9 @@ fn a_crash_loop_takes_no_socket_away_and_the_repaired_service_serves_the_next_co
         }
         machine.dev("rm ~/.config/systemd/user/waitbus.service.d/test.conf; systemctl --user daemon-reload");
         let mut late = machine.wait(&["--source", "deploy"]);
-        waits.iter_mut().for_each(|wait| drop(wait.attached()));
+        for wait in &mut waits {
+            wait.attached();
+        }
         machine.emit("deploy", 99);
         for wait in waits.iter_mut().chain([&mut late]) {
             assert_eq!(wait.code(), 0, "{}", wait.errors());

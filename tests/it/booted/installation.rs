@@ -56,7 +56,9 @@ fn a_new_program_in_place_of_the_old_serves_the_waiters_of_the_old() {
             crate::harness::Process::start(machine.command_of_dev(&[&[MINE], &count[..]].concat()))
         };
         let mut tails: Vec<_> = (0..20).map(tail).collect();
-        tails.iter_mut().for_each(|tail| drop(tail.attached()));
+        for tail in &mut tails {
+            tail.attached();
+        }
         let emit = || machine.dev(&format!("{MINE} emit --source deploy --type finished"));
         emit();
         let process = machine.property("waitbus.service", "MainPID");
