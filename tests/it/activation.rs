@@ -320,6 +320,8 @@ fn a_listener_with_a_connection_is_not_idle() {
     // Longer than the idle time, by the clock of the thing itself.
     let timed_out = bus.run(&["wait", "--source", "nobody", "--timeout", "300ms"]);
     assert_eq!(timed_out.status.code(), Some(124));
+    // It is not on its way out either: it takes others.
+    assert_eq!(deliver(address, "push", "meanwhile", &body).status, 200);
     slow.write_all(rest).unwrap();
     assert_eq!(read_answer(&mut slow).status, 200);
     drop(slow);
