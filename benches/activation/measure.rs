@@ -3,7 +3,7 @@
 //! the hub's sandbox and without.
 
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
@@ -39,7 +39,8 @@ fn connect(path: &str) {
 
 /// The service of the floor.
 fn answer() {
-    let socket: UnixListener = listenfd::ListenFd::from_env().take_unix_listener(0).unwrap().unwrap();
+    let socket = waitbus::sys::activation::Passed::take().unwrap().broadcast.unwrap();
+    socket.set_nonblocking(false).unwrap();
     let (mut stream, _) = socket.accept().unwrap();
     stream.read_exact(&mut [0; FRAME.len()]).unwrap();
     stream.write_all(FRAME).unwrap();
@@ -57,7 +58,7 @@ fn measure(suite: &'static str, root: &Path) {
         let unit = |kind: &str| format!("/home/dev/.config/systemd/user/{name}.{kind}");
         machine.write(
             &unit("socket"),
-            &format!("[Socket]\nListenStream=%t/waitbus/{name}.sock\nTriggerLimitIntervalSec=0\n"),
+            &format!("[Socket]\nListenStream=%t/waitbus/{name}.sock\nFileDescriptorName=broadcast\nTriggerLimitIntervalSec=0\n"),
         );
         machine.write(
             &unit("service"),

@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::config::directories::Directories;
 use crate::config::environment;
-use crate::model::limits::{HUB_LOG_BYTES, IDLE_EXIT, REAPER_STACK_BYTES, START_TIMEOUT};
+use crate::model::limits::{IDLE_EXIT, REAPER_STACK_BYTES, SERVICE_LOG_BYTES, START_TIMEOUT};
 use crate::sys::{descriptors, manager, private};
 
 /// Starts a hub and waits until it is ready. An error says what it said; it may also mean that another client was
@@ -89,7 +89,7 @@ fn by_itself(program: &Path, arguments: &[&str], directories: &Directories) -> i
 /// Opens the log for the lines of one more hub, and tells where they will begin. Others may be writing to it.
 fn open_log(path: &Path) -> io::Result<(File, u64)> {
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if log.metadata()?.len() > HUB_LOG_BYTES {
+    if log.metadata()?.len() > SERVICE_LOG_BYTES {
         log.set_len(0)?;
     }
     let before = log.metadata()?.len();
@@ -127,9 +127,9 @@ mod tests {
         second.write_all(b"two\n").unwrap();
         first.write_all(b"three\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
-        first.set_len(HUB_LOG_BYTES).unwrap();
-        assert_eq!(open_log(&path).unwrap().1, HUB_LOG_BYTES, "the bound itself is within it");
-        first.set_len(HUB_LOG_BYTES + 1).unwrap();
+        first.set_len(SERVICE_LOG_BYTES).unwrap();
+        assert_eq!(open_log(&path).unwrap().1, SERVICE_LOG_BYTES, "the bound itself is within it");
+        first.set_len(SERVICE_LOG_BYTES + 1).unwrap();
         assert_eq!(open_log(&path).unwrap().1, 0);
         second.write_all(b"four\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");

@@ -10,11 +10,12 @@ use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::setup::files::Change;
 use crate::setup::{self, Plan, SetupError, Step, Wanted, systemd};
+use crate::sys::manager::{KIND, Kind};
 
 /// Have the service manager open the sockets and run this program when somebody uses them
 ///
-/// Writes units that run this program, wherever it lives, and enables and starts their sockets; a service starts with
-/// the first connection. Run again it repairs what differs, or says that nothing has to be done. Changes of your own
+/// Writes units (on macOS agents) that run this program, wherever it lives, and has their sockets opened; a service
+/// starts with the first connection. Run again it repairs what differs, or says that nothing has to be done. Changes of your own
 /// belong in drop-ins (`systemctl --user edit waitbus.service`), which are left alone.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -50,6 +51,9 @@ pub(super) struct UninstallArguments {
 }
 
 pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
+    if arguments.system_wide && KIND == Kind::Launchd {
+        return Err(Failure::usage("--system-wide writes units for systemd, and this is macOS: run `waitbus install`"));
+    }
     if arguments.system_wide {
         let root = arguments.root.as_deref().unwrap_or(Path::new("/"));
         let written = systemd::install_for_all(root, arguments.program.as_deref())?;
@@ -106,6 +110,7 @@ fn follow(plan: &Plan, dry_run: bool) -> Result<Exit, Failure> {
 fn take(step: &Step) -> Result<(), SetupError> {
     step.take()?;
     let _ = output::line(&match step {
+        Step::Directory(path) => format!("made {}", path.display()),
         Step::Change(change) if change.after.is_none() => format!("removed {}", change.path.display()),
         Step::Change(change) => format!("wrote {}", change.path.display()),
         Step::Remove(path) => format!("removed {}", path.display()),
@@ -117,6 +122,7 @@ fn take(step: &Step) -> Result<(), SetupError> {
 /// A step, with all that it would write.
 fn show(step: &Step) {
     let _ = match step {
+        Step::Directory(path) => output::line(&format!("would make {}", path.display())),
         Step::Ask(request) => output::line(&format!("would run {request}")),
         Step::Remove(path) => output::line(&format!("would remove {}", path.display())),
         Step::Change(Change { path, before, after: None }) => {
@@ -160,7 +166,7 @@ fn place(program: &Path) -> Result<Option<&'static str>, Failure> {
 impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Failure {
         match error {
-            SetupError::Unwritable(_) => Failure::usage(error),
+            SetupError::Unwritable(_) | SetupError::NotText(_) | SetupError::Directory(_) => Failure::usage(error),
             other => Failure::bus(other),
         }
     }

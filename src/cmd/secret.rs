@@ -14,7 +14,9 @@ use super::output;
 use crate::config::directories::Directories;
 use crate::config::secret::Secret;
 use crate::model::limits::{MAX_SECRET_BYTES, SHORT_SECRET_BYTES};
+use crate::setup::launchd;
 use crate::setup::secret::{InUse, KNOWN, Keeper, Known, Rung, Stored};
+use crate::sys::manager::{KIND, Kind};
 use crate::sys::terminal;
 
 /// Set, list and rotate the secrets of the sources
@@ -96,6 +98,13 @@ fn store(keeper: &Keeper, value: &Value, rotate: bool) -> Result<Exit, Failure> 
 
 /// Has the service take the secret, or says what it takes.
 fn after(keeper: &Keeper, known: Known, rotate: bool, before: Option<&Stored>) -> Result<Exit, Failure> {
+    if KIND == Kind::Launchd {
+        // launchd does not tell since when a service runs, so one that may have the old secret goes.
+        if rotate && launchd::stop_listener() {
+            output::say("waitbus: the listener was stopped, and the next delivery starts one that has it");
+        }
+        return Ok(Exit::Success);
+    }
     let in_use = keeper.in_use(known, before)?;
     if in_use == InUse::Without || (rotate && in_use != InUse::NotRunning) {
         keeper.restart(known)?;

@@ -14,7 +14,7 @@ use crate::config::environment;
 use crate::config::settings::{BadSettings, Settings, Stay, WEBHOOK_ADDRESS};
 use crate::daemon::boot::{DaemonError, Plan, Ready, run};
 use crate::daemon::hub::Ended;
-use crate::model::limits::IDLE_EXIT;
+use crate::model::limits::{IDLE_EXIT, SERVICE_LOG_BYTES};
 use crate::sys::activation::Passed;
 use crate::sys::detach;
 use crate::sys::logging::{self, Level};
@@ -137,6 +137,9 @@ fn settings(directories: &Directories) -> Result<Settings, Failure> {
 }
 
 fn start(plan: Plan, settings: &Settings, detached: bool) -> Result<Exit, Failure> {
+    let log = if plan.hub { plan.directories.hub_log() } else { plan.directories.listen_log() };
+    // What cannot be looked at is not ours to empty, and no reason not to serve.
+    let _ = logging::keep_short(&log, SERVICE_LOG_BYTES);
     logging::start(settings.log.unwrap_or(Level::INFO));
     let ended = run(plan, |ready| {
         // Whoever started us may not read it, and that is no reason not to serve.

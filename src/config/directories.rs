@@ -79,6 +79,16 @@ impl Directories {
         uid: u32,
         is_dir: &dyn Fn(&Path) -> bool,
     ) -> Result<Directories, BadDirectory> {
+        Directories::resolve_on(cfg!(target_os = "macos"), get, home, uid, is_dir)
+    }
+
+    fn resolve_on(
+        mac: bool,
+        get: &dyn Fn(&str) -> Option<OsString>,
+        home: Option<PathBuf>,
+        uid: u32,
+        is_dir: &dyn Fn(&Path) -> bool,
+    ) -> Result<Directories, BadDirectory> {
         let home = home.filter(|home| home.is_absolute());
         let fixed = |variable: &'static str| match get(variable).map(PathBuf::from) {
             Some(path) if path.is_absolute() => Ok(Some(path)),
@@ -90,7 +100,6 @@ impl Directories {
         let below_home = |variable: &'static str, path: &str| {
             home.as_ref().map(|home| home.join(path)).ok_or(BadDirectory::NoHome { variable })
         };
-        let mac = cfg!(target_os = "macos");
         let state = match (fixed(environment::STATE_DIR)?, xdg("XDG_STATE_HOME")) {
             (Some(path), _) => path,
             (None, _) if mac => below_home(environment::STATE_DIR, "Library/Application Support/waitbus")?,
@@ -103,12 +112,14 @@ impl Directories {
             (None, None) => below_home(environment::CONFIG_DIR, ".config/waitbus")?,
         };
         let session = PathBuf::from(format!("/run/user/{uid}"));
-        let runtime = match (fixed(environment::RUNTIME_DIR)?, xdg("XDG_RUNTIME_DIR"), xdg("TMPDIR")) {
-            (Some(path), _, _) => path,
-            (None, _, Some(base)) if mac => base.join(format!("waitbus-{uid}")),
-            (None, Some(base), _) if !mac => base.join("waitbus"),
-            _ if is_dir(&session) => session.join("waitbus"),
-            _ => state.join("run"),
+        let runtime = match (fixed(environment::RUNTIME_DIR)?, xdg("XDG_RUNTIME_DIR")) {
+            (Some(path), _) => path,
+            // Not below TMPDIR: macOS empties that at boot, launchd makes no directories, and so an agent's sockets
+            // could not be bound at the next login.
+            _ if mac => state.join("run"),
+            (None, Some(base)) => base.join("waitbus"),
+            (None, None) if is_dir(&session) => session.join("waitbus"),
+            (None, None) => state.join("run"),
         };
         Ok(Directories { runtime, state, config })
     }
@@ -129,10 +140,16 @@ impl Directories {
         self.runtime.join("hub.lock")
     }
 
-    /// Where a hub that a client started on demand writes its log lines.
+    /// Where a hub that a client or launchd started writes its log lines.
     #[must_use]
     pub fn hub_log(&self) -> PathBuf {
         self.state.join("hub.log")
+    }
+
+    /// Where a listener that launchd started writes its log lines.
+    #[must_use]
+    pub fn listen_log(&self) -> PathBuf {
+        self.state.join("listen.log")
     }
 
     /// What a person set for the services.
@@ -186,6 +203,12 @@ impl Directories {
         bases.filter(|base| base.is_absolute()).map(|base| base.join("systemd/user")).collect()
     }
 
+    /// Where launchd looks for the agents of this user.
+    #[must_use]
+    pub fn agents() -> Option<PathBuf> {
+        env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join("Library/LaunchAgents"))
+    }
+
     /// Makes the runtime directory where it is missing and takes everybody else's rights on it away.
     pub fn prepare_runtime(&self) -> Result<(), BadDirectory> {
         private::directory(&self.runtime)
@@ -202,14 +225,35 @@ fn socket_path(path: PathBuf) -> Result<PathBuf, BadDirectory> {
 mod tests {
     use super::*;
 
-    fn resolve(variables: &[(&str, &str)], home: Option<&str>, session: bool) -> Result<[String; 3], BadDirectory> {
+    fn resolve_on(
+        mac: bool,
+        variables: &[(&str, &str)],
+        home: Option<&str>,
+        session: bool,
+    ) -> Result<[String; 3], BadDirectory> {
         let get = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        let found = Directories::resolve(&get, home.map(PathBuf::from), 1000, &|_| session)?;
+        let found = Directories::resolve_on(mac, &get, home.map(PathBuf::from), 1000, &|_| session)?;
         Ok([found.runtime, found.state, found.config].map(|path| path.display().to_string()))
     }
 
+    fn resolve(variables: &[(&str, &str)], home: Option<&str>, session: bool) -> Result<[String; 3], BadDirectory> {
+        resolve_on(false, variables, home, session)
+    }
+
     #[test]
-    #[cfg(not(target_os = "macos"))]
+    fn on_macos_all_lives_where_a_restart_leaves_it() {
+        // TMPDIR is emptied at boot. Sockets there were never bound again: launchd makes no directories.
+        let library = "/Users/dev/Library/Application Support/waitbus";
+        let variables = [("TMPDIR", "/var/folders/x/T"), ("XDG_RUNTIME_DIR", "/x/r"), ("XDG_STATE_HOME", "/x/s")];
+        assert_eq!(
+            resolve_on(true, &variables, Some("/Users/dev"), true).unwrap(),
+            [&format!("{library}/run"), library, "/Users/dev/.config/waitbus"]
+        );
+        let fixed = [("WAITBUS_RUNTIME_DIR", "/r"), ("WAITBUS_STATE_DIR", "/s")];
+        assert_eq!(resolve_on(true, &fixed, Some("/Users/dev"), true).unwrap()[..2], ["/r", "/s"]);
+    }
+
+    #[test]
     fn overrides_come_first_then_the_session_then_the_home() {
         let home = Some("/home/dev");
         assert_eq!(

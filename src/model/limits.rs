@@ -72,9 +72,9 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How long a client waits for a hub that it started to say that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// Size above which the log lines of hubs that clients started are thrown away before the next such start, in bytes:
+/// Size above which the log lines of services whose lines nobody else takes are thrown away at the next start, in bytes:
 /// years of a hub that is well, and no burden on a disk if one is not.
-pub const HUB_LOG_BYTES: u64 = 1024 * 1024;
+pub const SERVICE_LOG_BYTES: u64 = 1024 * 1024;
 /// Stack of the thread that waits for the end of a hub that this client started, in bytes: it makes one system call.
 pub const REAPER_STACK_BYTES: usize = 64 * 1024;
 /// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::sys::private;
+
 /// What a file of ours has in one of its first lines.
 pub const MARK: &str = "Written by `waitbus";
 /// The mark is looked for in this many lines: a plist has two lines of its own before it can say anything.
@@ -114,6 +116,11 @@ impl Change {
             None => remove(&self.path),
         }
     }
+}
+
+/// Makes a directory, with its parents, where it is missing, and keeps everybody else out of it.
+pub fn directory(path: &Path) -> Result<(), FileError> {
+    private::directory(path).map_err(FileError::io(path, "made"))
 }
 
 /// Puts bytes where `path` says, with these permissions from the first byte on. Whoever looks sees the old file or the

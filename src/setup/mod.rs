@@ -9,15 +9,17 @@
 //! - [`request`]: what a service manager's own tool is asked to do.
 //! - [`secret`]: where secrets are kept, and how a service is given them.
 //! - [`systemd`]: the units, and what of them is installed, enabled and running.
+//! - [`launchd`]: the agents, and which of them it knows.
 
 pub mod files;
+pub mod launchd;
 pub mod request;
 pub mod secret;
 pub mod systemd;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::directories::Directories;
+use crate::config::directories::{BadDirectory, Directories};
 use crate::sys::manager::{KIND, Kind};
 use files::{Change, FileError};
 use request::{Refused, Request};
@@ -36,6 +38,8 @@ pub struct Wanted<'a> {
 /// One thing to do. They are done in their order, and the first that fails is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Make a directory that is for this user alone.
+    Directory(PathBuf),
     /// Write or remove a file whose content may be shown.
     Change(Change),
     /// Remove a file unread: a secret, or lines of a log.
@@ -48,6 +52,7 @@ impl Step {
     /// Does it.
     pub fn take(&self) -> Result<(), SetupError> {
         match self {
+            Step::Directory(path) => files::directory(path).map_err(SetupError::from),
             Step::Change(change) => change.make().map_err(SetupError::from),
             Step::Remove(path) => files::remove(path).map_err(SetupError::from),
             Step::Ask(request) => request.run().map(drop).map_err(SetupError::from),
@@ -64,6 +69,9 @@ pub enum SetupError {
     /// A file cannot be compared, written or removed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A directory, or a path in it, cannot be used.
+    #[error(transparent)]
+    Directory(#[from] BadDirectory),
     /// The service manager's tool failed.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -77,9 +85,12 @@ pub enum SetupError {
         /// How to get it, as a sentence.
         remedy: String,
     },
-    /// Unit files and plists are UTF-8, and systemd hands no secret over from a path with white space.
+    /// Unit files are UTF-8, and systemd hands no secret over from a path with white space.
     #[error("systemd cannot use {}, because it has white space or is not UTF-8: use another path", .0.display())]
     Unwritable(PathBuf),
+    /// Agents are XML.
+    #[error("{} cannot be written into an agent, because it is not UTF-8 or has control characters: use another path", .0.display())]
+    NotText(PathBuf),
     /// The manager would look for units elsewhere.
     #[error("the user manager reads no units from {}: it reads them from {searched}", looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or "))]
     Elsewhere {
@@ -94,7 +105,7 @@ pub enum SetupError {
 pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     match KIND {
         Kind::Systemd => systemd::install(wanted),
-        Kind::Launchd => Err(no_launchd()),
+        Kind::Launchd => launchd::install(wanted),
     }
 }
 
@@ -102,13 +113,6 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
 pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
     match KIND {
         Kind::Systemd => systemd::uninstall(directories),
-        Kind::Launchd => Err(no_launchd()),
-    }
-}
-
-fn no_launchd() -> SetupError {
-    SetupError::NoManager {
-        problem: "agents for launchd are not written yet".to_owned(),
-        remedy: "Start `waitbus serve` at login for a webhook listener.".to_owned(),
+        Kind::Launchd => launchd::uninstall(directories),
     }
 }

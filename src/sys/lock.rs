@@ -18,7 +18,7 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, Signal, fcntl_getl
 /// What asks a hub to hand over its role.
 const HAND_OVER: Signal = Signal::USR1;
 
-/// Lowest number of the lock's descriptor: above those of the sockets, below every usual limit.
+/// Lowest number of the lock's descriptor on Linux: above those of the sockets, below every usual limit.
 const HIGH: i32 = 200;
 
 /// How often a take-over looks who has the lock: a hub that a client starts may take it from under the one that was
@@ -150,10 +150,14 @@ impl HubLock {
     }
 }
 
-/// Another descriptor of the lock file, with a high number. A process that dies closes its descriptors in ascending
-/// order, and the first of this file gives the lock up. That has to be last: whoever takes it next must not find the
-/// dead hub's sockets still listening.
+/// Another descriptor of the lock file, with a high number. Linux closes the descriptors of a process that dies in
+/// ascending order, and the first of this file gives the lock up. That has to be last: whoever takes it next must not
+/// find the dead hub's sockets still listening. macOS closes them in descending order, so there any number below those
+/// of the sockets will do, which are opened later.
 fn high(file: &File) -> io::Result<File> {
+    if cfg!(target_os = "macos") {
+        return file.try_clone();
+    }
     match rustix::io::fcntl_dupfd_cloexec(file, HIGH) {
         Ok(high) => Ok(high.into()),
         // The process may not have so many; then a successor may have to try twice.

@@ -1,6 +1,11 @@
 //! Where the daemons' log lines go: to the journal with their fields when it reads our standard error, else to
 //! standard error as text. The level can change while they run.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
@@ -44,12 +49,21 @@ pub fn start(level: Level) {
         return;
     }
     let text = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(false)
         // Standard error may be a closed pipe; complaining there would be a panic.
         .log_internal_errors(false);
     registry.with(text).init();
+}
+
+/// Empties the file at `log` if our standard error is appended to it and it has grown larger than `bytes`: launchd opens
+/// it for us, and makes no end by itself.
+pub fn keep_short(log: &Path, bytes: u64) -> io::Result<()> {
+    let ours = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let (opened, named) = (ours.metadata()?, log.metadata()?);
+    let is_it = (opened.dev(), opened.ino()) == (named.dev(), named.ino());
+    if is_it && opened.len() > bytes { ours.set_len(0) } else { Ok(()) }
 }
 
 /// Logs more or less from now on.

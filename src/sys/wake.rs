@@ -42,9 +42,20 @@ pub struct WakeWatch {
 impl WakeWatch {
     /// Watches a file that may be made, or made anew, at any time: its directory is watched, at the price of being
     /// woken for its neighbours too. What is touched from now on is not missed.
+    #[cfg(target_os = "linux")]
     pub fn of_any(file: &Path) -> notify::Result<WakeWatch> {
         let directory = file.parent().unwrap_or(Path::new("."));
         WakeWatch::start(directory, file.file_name().unwrap_or_default())
+    }
+
+    /// Watches a file, which is made where it is missing. kqueue tells of a directory only which names come and go, not
+    /// that a file in it was touched. And `notify` would then open the neighbours one by one, the log among them, and
+    /// close them again, which takes SQLite's locks away.
+    #[cfg(not(target_os = "linux"))]
+    pub fn of_any(file: &Path) -> notify::Result<WakeWatch> {
+        // In a directory that may only be read it has to be there already, as it is once anybody has written.
+        let made = TouchFile::open(file).map(drop);
+        WakeWatch::of_this(file).or_else(|error| made.map_err(notify::Error::io).and(Err(error)))
     }
 
     /// Watches a file that is there and stays. Nothing else wakes this.
@@ -88,9 +99,10 @@ mod tests {
     async fn a_touch_is_seen() {
         let directory = tempfile::tempdir().unwrap();
         let watch = WakeWatch::of_any(&directory.path().join("wake")).unwrap();
-        let wake = File::create(directory.path().join("wake")).unwrap();
+        let wake = TouchFile::open(&directory.path().join("wake")).unwrap();
+        wake.touch();
         watch.touched().await;
-        wake.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        wake.0.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         watch.touched().await;
     }
 

@@ -24,6 +24,7 @@ mod durability;
 mod handover;
 mod http;
 mod kill;
+mod launchd;
 mod listener;
 #[cfg(target_os = "linux")]
 mod other_user;

@@ -14,6 +14,7 @@ use crate::harness::program;
 
 const README: &str = include_str!("../../README.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
+const PLATFORM: &str = include_str!("../../PLATFORM.md");
 
 /// Lines of code that a file of `src` may have; the tests at its end are not counted.
 const LONGEST_FILE: usize = 400;
@@ -63,7 +64,7 @@ fn unsafe_code_is_only_in_sys() {
 #[test]
 fn the_environment_is_read_only_in_config() {
     // Activation has to clear the variables of the service manager before any thread exists.
-    none(&outside(r"\bstd::env\b|\benv::", &["src/config/", "src/sys/activation.rs"]));
+    none(&outside(r"\bstd::env\b|\benv::", &["src/config/", "src/sys/activation/systemd.rs"]));
 }
 
 #[test]
@@ -85,6 +86,62 @@ fn platforms_are_told_apart_only_in_sys() {
     // A bound that the kernels set differently, and where the platforms keep a user's files: values, not code.
     let exceptions = ["src/sys/", "src/model/limits.rs", "src/config/directories.rs"];
     none(&outside(r"\btarget_os\b", &exceptions));
+}
+
+/// What touches the world outside, by the kinds of PLATFORM.md.
+const TOUCHES: [(&str, &str); 8] = [
+    (
+        "files",
+        r"\bfs::|\bFile::|\bOpenOptions\b|\b(tempfile|rusqlite|notify)::|\.(exists|is_dir|is_file|(symlink_)?metadata)\(\)",
+    ),
+    ("sockets", r"\b(Unix|Tcp)(Listener|Stream)\b|\brustix::net\b"),
+    ("signals", r"\bSignalKind::|\b(kill_process|pidfd_send_signal)\("),
+    ("clock", r"::now\(\)|\bsleep(_until)?\(|\btimeout\("),
+    ("processes", r"\bCommand::new\(|\bprocess::(id|exit|abort)\(|\b(setsid|current_exe)\("),
+    ("environment", r"\benv::\w"),
+    ("terminal", r"\bio::std(in|out|err)\b|\b(stdio|termios)::"),
+    (
+        "system",
+        r"\btarget_os\b|\bunsafe\b|\brustix::(process|io|event|pipe|time|rand|thread|system)\b|\b(sd_notify|libsystemd|tracing_journald)::",
+    ),
+];
+
+#[test]
+fn the_outside_world_is_touched_where_platform_md_says_and_nowhere_else() {
+    let kinds = TOUCHES.map(|(kind, pattern)| (kind, Regex::new(pattern).unwrap()));
+    let touched: BTreeMap<String, String> = sources()
+        .into_iter()
+        .map(|file| {
+            let found: Vec<_> =
+                kinds.iter().filter(|(_, pattern)| pattern.is_match(&file.code)).map(|(kind, _)| *kind).collect();
+            (file.path, found.join(", "))
+        })
+        .filter(|(_, found)| !found.is_empty())
+        .collect();
+    let rows = table(PLATFORM, "| file | touches | what for |");
+    let documented: BTreeMap<_, _> =
+        rows.into_iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect();
+    let nothing = "nothing".to_owned();
+    let mut wrong = Vec::new();
+    for path in touched.keys().chain(documented.keys()).collect::<BTreeSet<_>>() {
+        let [code, document] = [&touched, &documented].map(|of| of.get(path).unwrap_or(&nothing));
+        if code != document {
+            wrong.push(format!("{path} touches {code}; PLATFORM.md says {document}"));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn platform_md_says_what_differs_wherever_the_code_does() {
+    let differs = Regex::new(r"\btarget_os\b").unwrap();
+    let code: BTreeSet<_> =
+        sources().into_iter().filter(|file| differs.is_match(&file.code)).map(|file| file.path).collect();
+    let rows = table(PLATFORM, "| what | Linux | macOS | where |");
+    let places =
+        |row: &Vec<String>| row[3].split(", ").map(|path| path.trim_matches('`').to_owned()).collect::<Vec<_>>();
+    let documented: BTreeSet<_> = rows.iter().flat_map(places).collect();
+    assert_eq!(code, documented, "left: src, right: PLATFORM.md");
 }
 
 #[test]

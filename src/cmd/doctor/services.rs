@@ -8,7 +8,8 @@ use crate::client::status::HubState;
 use crate::setup::secret::{InUse, KNOWN, Keeper, Known, Rung};
 use crate::setup::systemd::manager::{Manager, UnitState};
 use crate::setup::systemd::units::{SOCKETS, UNITS, WEBHOOK_SOCKET};
-use crate::setup::{SetupError, systemd};
+use crate::setup::{Plan, SetupError, Wanted, launchd, systemd};
+use crate::sys::manager::{KIND, Kind};
 
 /// What a check without a manager has to say: nothing, the check of the manager has said it.
 fn with_manager(here: &Here, check: impl FnOnce(&Manager) -> Result<Vec<Finding>, SetupError>) -> Vec<Finding> {
@@ -17,6 +18,10 @@ fn with_manager(here: &Here, check: impl FnOnce(&Manager) -> Result<Vec<Finding>
 }
 
 pub(super) fn manager(here: &Here) -> Vec<Finding> {
+    if KIND == Kind::Launchd {
+        let wanted = Wanted { directories: &here.directories, program: &here.program, webhook: false };
+        return vec![agents(launchd::is_installed(), launchd::install(&wanted))];
+    }
     vec![match &here.manager {
         Ok(manager) => {
             Finding::ok(format!("systemd {}, units in {}", manager.version, manager.unit_directory.display()))
@@ -25,6 +30,22 @@ pub(super) fn manager(here: &Here) -> Vec<Finding> {
         Err(SetupError::NoManager { problem, remedy }) => Finding::warning(problem.clone(), remedy.clone()),
         Err(error) => Finding::problem(error.to_string(), "Units cannot be installed before that"),
     }]
+}
+
+/// The agents of launchd, seen by what installing them again would have to do.
+fn agents(installed: bool, plan: Result<Plan, SetupError>) -> Finding {
+    match plan {
+        Err(SetupError::NoManager { problem, remedy }) => Finding::warning(problem, remedy),
+        Err(error) => Finding::problem(error.to_string(), "Agents cannot be installed before that"),
+        Ok(_) if !installed => {
+            Finding::ok("no agents are installed; `waitbus install` does that, and a wait works without")
+        }
+        Ok(plan) if plan.is_empty() => Finding::ok("launchd knows the agents, which are as this program writes them"),
+        Ok(_) => Finding::warning(
+            "launchd does not know the agents, or they are other than this program would have them",
+            "`waitbus install --dry-run` shows what is missing, `waitbus install` repairs it",
+        ),
+    }
 }
 
 pub(super) fn units(here: &Here) -> Vec<Finding> {
@@ -193,4 +214,28 @@ pub(super) fn secret_store(here: &Here) -> Vec<Finding> {
 fn states(manager: &Manager) -> Result<Vec<(&'static str, UnitState)>, SetupError> {
     let names = UNITS.map(|unit| unit.name);
     Ok(names.into_iter().zip(manager.show(&names)?).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+    use crate::setup::Step;
+
+    #[test]
+    fn agents_are_well_when_installing_them_again_would_do_nothing() {
+        let something = || vec![Step::Remove("/a".into())];
+        let nobody = || SetupError::NoManager { problem: "nobody".into(), remedy: "log in".into() };
+        for (installed, plan, level) in [
+            (true, Ok(Plan::new()), Level::Ok),
+            (true, Ok(something()), Level::Warning),
+            (false, Ok(something()), Level::Ok),
+            (true, Err(nobody()), Level::Warning),
+            (true, Err(SetupError::NotText("/a".into())), Level::Problem),
+        ] {
+            let found = agents(installed, plan);
+            assert_eq!(found.level, level, "{found:?}");
+            assert_eq!(found.fix.is_none(), level == Level::Ok, "{found:?}");
+        }
+    }
 }
