@@ -60,9 +60,12 @@ fn measure(suite: &'static str, root: &Path) {
         let unit = |kind: &str| format!("/home/dev/.config/systemd/user/{name}.{kind}");
         machine.write(
             &unit("socket"),
-            &format!("[Socket]\nListenStream=%t/waitbus/{name}.sock\nFileDescriptorName=broadcast\n"),
+            &format!("[Socket]\nListenStream=%t/waitbus/{name}.sock\nFileDescriptorName=broadcast\nTriggerLimitIntervalSec=0\n"),
         );
-        machine.write(&unit("service"), &format!("[Service]\nExecStart={INSIDE} answer\n#{settings}"));
+        machine.write(
+            &unit("service"),
+            &format!("[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart={INSIDE} answer\n#{settings}"),
+        );
         machine.systemctl(&format!("daemon-reload; systemctl --user start {name}.socket"));
         report(&format!("  floor, {name}"), || sample(&machine, &format!("{name}.service"), name));
     }

@@ -158,6 +158,12 @@ impl Directories {
         self.config.join("waitbus.toml")
     }
 
+    /// Where the helpers answer that decrypt secrets. The units close it to both services.
+    #[must_use]
+    pub fn helpers(&self) -> PathBuf {
+        self.runtime.join("secrets")
+    }
+
     /// Where secrets lie without a service manager.
     #[must_use]
     pub fn credentials(&self) -> PathBuf {

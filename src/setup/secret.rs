@@ -99,7 +99,7 @@ pub enum InUse {
 /// Where the secrets of a user are kept, and by whom they are handed over.
 #[derive(Debug)]
 pub struct Keeper {
-    directory: PathBuf,
+    directories: Directories,
     manager: Option<Manager>,
 }
 
@@ -111,7 +111,7 @@ impl Keeper {
             Err(SetupError::NoManager { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Keeper { directory: directories.credentials(), manager })
+        Ok(Keeper { directories: directories.clone(), manager })
     }
 
     /// The best rung that this machine has.
@@ -133,11 +133,13 @@ impl Keeper {
     /// answer is not the secret, it goes into a file.
     pub fn store(&self, known: Known, secret: &Secret, rung: Rung) -> Result<Rung, SetupError> {
         let (plain, encrypted) = (self.plain(known), self.encrypted(known));
-        private::directory(&self.directory).map_err(|source| FileError::Io {
-            path: self.directory.clone(),
-            done: "used",
-            source,
-        })?;
+        // A manager that is not here now would hand over the old one when it is.
+        if self.manager.is_none() && encrypted.exists() {
+            Manager::find()?;
+        }
+        let directory = self.directories.credentials();
+        let unusable = |source| FileError::Io { path: directory.clone(), done: "used", source };
+        private::directory(&directory).map_err(unusable)?;
         if rung == Rung::File {
             files::replace(&plain, secret.expose(), SECRET)?;
             self.hand_over(known, rung)?;
@@ -155,11 +157,8 @@ impl Keeper {
 
     /// Has the manager hand the secret over from this rung.
     fn hand_over(&self, known: Known, rung: Rung) -> Result<(), SetupError> {
-        // Without a manager nobody else hands it over either, unless it did so when it was last here.
-        let Some(manager) = &self.manager else {
-            return if self.encrypted(known).exists() { Manager::find().map(drop) } else { Ok(()) };
-        };
-        let helper = Helper::of(known.name);
+        let Some(manager) = &self.manager else { return Ok(()) };
+        let helper = Helper::of(known.name, &self.directories);
         let directory = &manager.unit_directory;
         let drop_in = |text| Wanted { path: drop_in_path(manager, known), text };
         let encrypted = self.encrypted(known);
@@ -167,12 +166,12 @@ impl Keeper {
             Rung::Manager => vec![drop_in(credential::drop_in(known.name, &encrypted)?)],
             Rung::Helper => {
                 let units = helper.units(directory, known, &encrypted)?;
-                units.into_iter().chain([drop_in(helper.drop_in(known.name))]).collect()
+                units.into_iter().chain([drop_in(helper.drop_in(known.name)?)]).collect()
             }
             Rung::File => Vec::new(),
         };
         let mut changes = Vec::new();
-        for path in places(manager, known) {
+        for path in places(manager, known, &helper) {
             changes.extend(match wanted.iter().find(|wanted| wanted.path == path) {
                 Some(wanted) => files::difference(wanted)?,
                 None => files::removal(&path)?,
@@ -193,9 +192,9 @@ impl Keeper {
     /// Whether the helper says what it is there to say.
     fn helper_answers(&self, known: Known, secret: &Secret) -> Result<bool, SetupError> {
         let Some(manager) = &self.manager else { return Ok(false) };
-        let helper = Helper::of(known.name);
+        let helper = Helper::of(known.name, &self.directories);
         manager.request(&["start", &helper.socket]).run()?;
-        Ok(helper.ask(manager.session()).is_ok_and(|said| said.as_slice() == secret.expose()))
+        Ok(helper.ask().is_ok_and(|said| said.as_slice() == secret.expose()))
     }
 
     /// What is stored under a name.
@@ -240,41 +239,40 @@ impl Keeper {
     }
 
     fn plain(&self, known: Known) -> PathBuf {
-        self.directory.join(known.name)
+        self.directories.credentials().join(known.name)
     }
 
     fn encrypted(&self, known: Known) -> PathBuf {
-        self.directory.join(encrypted(known.name))
+        self.directories.credentials().join(encrypted(known.name))
     }
 }
 
 /// What leads to a machine on which waitbus keeps no secret: units first, then the secrets themselves.
 pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, SetupError> {
-    let keeper = Keeper { directory: directories.credentials(), manager: None };
+    let keeper = Keeper { directories: directories.clone(), manager: None };
     let mut plan = Plan::new();
     let mut ours = Vec::new();
     for known in KNOWN {
-        let socket = Helper::of(known.name).socket;
-        if manager.show(&[&socket])?.iter().any(UnitState::is_active) {
-            plan.push(Step::Ask(manager.request(&["stop", &socket])));
+        let helper = Helper::of(known.name, directories);
+        if manager.show(&[&helper.socket])?.iter().any(UnitState::is_active) {
+            plan.push(Step::Ask(manager.request(&["stop", &helper.socket])));
         }
-        for path in places(manager, known) {
+        for path in places(manager, known, &helper) {
             plan.extend(files::removal(&path)?.map(Step::Change));
         }
         ours.extend([keeper.plain(known), keeper.encrypted(known)]);
     }
-    if let Ok(entries) = fs::read_dir(&keeper.directory) {
+    if let Ok(entries) = fs::read_dir(directories.credentials()) {
         let (secrets, others): (Vec<_>, Vec<_>) =
             entries.flatten().map(|entry| entry.path()).partition(|path| ours.contains(path));
         plan.extend(secrets.into_iter().map(Step::Remove));
-        plan.extend(others.is_empty().then_some(Step::Remove(keeper.directory)));
+        plan.extend(others.is_empty().then_some(Step::Remove(directories.credentials())));
     }
     Ok(plan)
 }
 
 /// All files through which a secret may be handed over.
-fn places(manager: &Manager, known: Known) -> [PathBuf; 3] {
-    let helper = Helper::of(known.name);
+fn places(manager: &Manager, known: Known, helper: &Helper) -> [PathBuf; 3] {
     let unit = |name: &str| manager.unit_directory.join(name);
     [drop_in_path(manager, known), unit(&helper.socket), unit(&helper.service)]
 }

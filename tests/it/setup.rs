@@ -134,6 +134,9 @@ fn a_listener_that_is_started_by_hand_says_that_the_secret_is_encrypted_for_the_
     let address = ready.split_once("webhook=").unwrap().1.parse().unwrap();
     let answer = deliver(address, "ping", "d1", b"{}");
     assert!(answer.status == 503 && answer.body.contains("--plain"), "{answer:?}");
+    // Without the manager that hands it over it is not replaced by half.
+    let output = run(&bus, &["secret", "set", NAME, "--plain"], b"another secret for tests");
+    assert!(output.status.code() == Some(3) && !secret_file(&bus).exists(), "{}", said(&output));
 }
 
 /// Types a secret at a terminal of its own, and shows what that terminal showed.

@@ -52,6 +52,8 @@ fn the_units_name_what_the_program_knows() {
     let state = directories.state.to_str().unwrap();
     let (broadcast, doorbell) = (directories.broadcast().unwrap(), directories.doorbell().unwrap());
     let webhook = WEBHOOK_ADDRESS.to_string();
+    let kept = directories.credentials().display().to_string();
+    let (helpers, handed_over) = (directories.helpers().display().to_string(), "%t/credentials");
     for (unit, listens, name, service) in [
         ("waitbus.socket", broadcast.to_str().unwrap(), activation::BROADCAST, "waitbus.service"),
         ("waitbus-doorbell.socket", doorbell.to_str().unwrap(), activation::DOORBELL, "waitbus.service"),
@@ -65,15 +67,19 @@ fn the_units_name_what_the_program_knows() {
             let modes = ["SocketMode", "DirectoryMode", "RemoveOnStop"].map(|name| settings(unit, name).concat());
             assert_eq!(modes, ["0600", "0700", "yes"], "{unit}");
         }
+        // What is not there when a service starts cannot be closed to it.
         let made = settings(unit, "ExecStartPre");
-        assert!(made.iter().all(|made| *made == format!("mkdir -p -m 0700 {state}")), "{unit}: {made:?}");
+        let all = format!("mkdir -p -m 0700 {state} {kept} {} {helpers} {handed_over}", directories.runtime.display());
+        assert!(made.iter().all(|made| *made == all), "{unit}: {made:?}");
     }
     for (service, verb) in [("waitbus.service", "hub"), ("waitbus-webhook.service", "listen")] {
         assert_eq!(settings(service, "ExecStart"), [format!("/usr/bin/waitbus {verb}")]);
         assert!(works(&[program(), verb, "--help"]));
         assert!(settings(service, "ReadWritePaths")[0].split(' ').any(|path| path == format!("-{state}")), "{service}");
-        let hidden = directories.credentials().display().to_string();
-        assert!(settings(service, "InaccessiblePaths")[0].ends_with(&format!(" -{hidden}")), "{service}");
+        let hidden = settings(service, "InaccessiblePaths").concat();
+        let hidden = |place: &str| hidden.split(' ').any(|path| path == format!("-{place}"));
+        assert!(hidden(&kept) && hidden(&helpers), "{service}");
+        assert_eq!(hidden(handed_over), verb == "hub", "the listener is handed it there");
     }
     let (file, name) = (directories.credentials().join(WEBHOOK_SECRET), WEBHOOK_SECRET);
     let secret = "waitbus-webhook.service";

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::manager::Manager;
 use super::text;
+use crate::config::directories::Directories;
 use crate::model::limits::{CREDENTIAL_TIMEOUT, MAX_SECRET_BYTES};
 use crate::setup::SetupError;
 use crate::setup::files::{MARK, Wanted};
@@ -69,18 +70,18 @@ pub struct Helper {
     pub socket: String,
     /// The unit that is started for each connection.
     pub service: String,
-    /// Where the socket is, relative to the session's runtime directory.
+    /// Where the socket is.
     place: PathBuf,
 }
 
 impl Helper {
     /// The helper for a secret.
     #[must_use]
-    pub fn of(name: &str) -> Helper {
+    pub fn of(name: &str, directories: &Directories) -> Helper {
         Helper {
             socket: format!("waitbus-secret-{name}.socket"),
             service: format!("waitbus-secret-{name}@.service"),
-            place: Path::new("waitbus/secrets").join(format!("{name}.sock")),
+            place: directories.helpers().join(format!("{name}.sock")),
         }
     }
 
@@ -91,9 +92,9 @@ impl Helper {
         let path = encrypted.to_str().ok_or_else(|| SetupError::Unwritable(encrypted.to_owned()))?;
         let socket = format!(
             "{head}[Unit]\nDescription=waitbus: {name}, for the service that needs it\nPartOf={service}\n\n\
-             [Socket]\nListenStream=%t/{}\nAccept=yes\nMaxConnections=4\nSocketMode=0600\nDirectoryMode=0700\n\
+             [Socket]\nListenStream={}\nAccept=yes\nMaxConnections=4\nSocketMode=0600\nDirectoryMode=0700\n\
              RemoveOnStop=yes\n",
-            self.place.display()
+            setting(&self.place)?
         );
         // The arguments are the name and the place. What is decrypted goes to the connection and nowhere else.
         let service = format!(
@@ -109,18 +110,17 @@ impl Helper {
     }
 
     /// The drop-in of the service that is given the secret. Should nobody answer, it starts without one.
-    #[must_use]
-    pub fn drop_in(&self, name: &str) -> String {
-        let (socket, place) = (&self.socket, self.place.display());
-        format!(
+    pub fn drop_in(&self, name: &str) -> Result<String, SetupError> {
+        let (socket, place) = (&self.socket, setting(&self.place)?);
+        Ok(format!(
             "# {MARK} secret`, which writes it anew.\n\n[Unit]\nWants={socket}\nAfter={socket}\n\n\
-             [Service]\nLoadCredential=\nLoadCredential={name}:%t/{place}\n"
-        )
+             [Service]\nLoadCredential=\nLoadCredential={name}:{place}\n"
+        ))
     }
 
     /// Asks it, as the manager will.
-    pub fn ask(&self, session: &Path) -> std::io::Result<zeroize::Zeroizing<Vec<u8>>> {
-        let stream = UnixStream::connect(session.join(&self.place))?;
+    pub fn ask(&self) -> std::io::Result<zeroize::Zeroizing<Vec<u8>>> {
+        let stream = UnixStream::connect(&self.place)?;
         stream.set_read_timeout(Some(CREDENTIAL_TIMEOUT))?;
         let mut said = zeroize::Zeroizing::new(Vec::new());
         stream.take(MAX_SECRET_BYTES + 1).read_to_end(&mut said)?;
@@ -140,11 +140,12 @@ mod tests {
     fn a_drop_in_replaces_what_the_unit_loads_and_keeps_odd_paths() {
         let text = drop_in("name", Path::new("/a/100%/x.cred")).unwrap();
         assert!(text.ends_with("\nLoadCredential=\nLoadCredentialEncrypted=name:/a/100%%/x.cred\n"), "{text}");
-        let (helper, known) = (Helper::of("name"), Known { name: "name", service: "some.service" });
+        let directories = Directories { runtime: "/run/100%".into(), state: "".into(), config: "".into() };
+        let (helper, known) = (Helper::of("name", &directories), Known { name: "name", service: "some.service" });
         let [socket, service] = helper.units(Path::new("/u"), known, Path::new("/a $b/x.cred")).unwrap();
         assert!(service.text.contains("decrypt --name=name \"/a $$b/x.cred\" -\n"), "{}", service.text);
-        assert!(socket.text.contains("ListenStream=%t/waitbus/secrets/name.sock\n"), "{}", socket.text);
-        assert!(helper.drop_in("name").contains("LoadCredential=name:%t/waitbus/secrets/name.sock\n"));
+        assert!(socket.text.contains("ListenStream=/run/100%%/secrets/name.sock\n"), "{}", socket.text);
+        assert!(helper.drop_in("name").unwrap().contains("LoadCredential=name:/run/100%%/secrets/name.sock\n"));
         assert_eq!(service.path, Path::new("/u/waitbus-secret-name@.service"));
     }
 }

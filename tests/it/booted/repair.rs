@@ -3,7 +3,7 @@
 
 use super::machine::{Machine, PROGRAM};
 use super::on_every_systemd;
-use crate::harness::Process;
+use crate::harness::{Process, payload};
 
 const UNITS: &str = "/home/dev/.config/systemd/user";
 
@@ -96,6 +96,15 @@ fn the_service_uses_the_directories_of_whoever_installs_whatever_they_and_the_pr
         );
         let (code, said) = run(machine, &variables, program, &["doctor"]);
         assert!(code == Some(0) && said.contains("ok       store: "), "{said}");
+
+        // A secret, too: it is kept beside that log, and a helper answers in that runtime directory.
+        run(machine, &variables, program, &["install", "--webhook"]);
+        let (code, secret) =
+            run(machine, &variables, program, &["secret", "set", "github-webhook-secret", "--generate"]);
+        assert_eq!(code, Some(0), "{secret}");
+        let secret = secret.lines().next().unwrap();
+        let answer = machine.deliver("d1", &payload("push.payload.json"), secret.as_bytes());
+        assert_eq!(answer.json()["status"], "stored", "{answer:?}");
 
         // Back to what everybody has, and then from a session whose variables the manager has never seen.
         install(machine, &[], PROGRAM);
