@@ -8,7 +8,7 @@ use std::io;
 use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, waitpid};
-use signal_hook::consts::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
 
@@ -16,8 +16,9 @@ use super::signals::ASK_TO_END;
 use super::{Ended, NotStarted, asks_to_end};
 use crate::sys::signals::{is_ignored, stop_by};
 
-/// What else somebody may send to a command.
-const TELLING: [i32; 7] = [SIGQUIT, SIGTSTP, SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
+/// What else somebody may send to a command. Not SIGCONT: a shell sends that to the whole group, and passed on late it
+/// would undo the next stop. Whether the command has to be continued by us is seen when we are.
+const TELLING: [i32; 6] = [SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
 
 /// This process, hearing what is sent to it.
 #[derive(Debug)]
@@ -69,13 +70,25 @@ impl Foreground {
                 }
             }
             // Asked for after every signal: any number of SIGCHLD may have become one.
-            match waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED)? {
-                Some((_, status)) if status.stopped() => stop_by(status.stopping_signal().unwrap_or_default()),
-                Some((_, status)) => return Ok(ended(status)),
-                None => {}
+            let mut change = changed(pid, WaitOptions::UNTRACED)?;
+            while let Some(signal) = change.and_then(WaitStatus::stopping_signal) {
+                stop_by(signal);
+                change = changed(pid, WaitOptions::UNTRACED | WaitOptions::CONTINUED)?;
+                if change.is_none() {
+                    // Whoever has continued us has not continued the command.
+                    let _ = kill_process(pid, Signal::CONT);
+                }
+            }
+            if let Some(status) = change.filter(|status| !status.continued()) {
+                return Ok(ended(status));
             }
         }
     }
+}
+
+/// What has become of the command since the last look, if anything.
+fn changed(command: Pid, kinds: WaitOptions) -> rustix::io::Result<Option<WaitStatus>> {
+    Ok(waitpid(Some(command), WaitOptions::NOHANG | kinds)?.map(|(_, status)| status))
 }
 
 /// Whether the command has not received a signal by itself. A terminal sends to the whole group, and so does a command

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, Process, program, skip, works};
+use crate::harness::{Bus, PATIENCE, Process, program, skip, works};
 use crate::terminal::Terminal;
 use crate::users::{FOREIGN, Ordinary, may_switch};
 
@@ -427,6 +427,42 @@ fn a_command_can_be_stopped_and_continued_as_a_job() {
     terminal.keys("\x04");
     terminal.shows("code=5");
     assert!(terminal.end().success());
+}
+
+/// Waits until a process is stopped.
+#[track_caller]
+fn stopped(pid: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    while !state().rsplit_once(") ").unwrap().1.starts_with('T') {
+        assert!(Instant::now() < deadline, "it was never stopped: {}", state());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_continues_us_continues_the_command_and_undoes_no_later_stop() {
+    // `fg` continues the whole group. Passed on by us, and late, as on a busy machine, that undid the Ctrl-Z after it.
+    let bus = Bus::new();
+    let mut command = bus.command(&["run", "--", "sh", "-c", "echo $$; exec cat"]);
+    command.stdin(Stdio::piped());
+    let mut run = Process::start(command);
+    let (ours, command) = (run.child.id(), run.line().parse().unwrap());
+    let send = |signal: &str, pid: u32| {
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
+    };
+    send("STOP", command);
+    stopped(ours);
+    // The command has been continued and stopped again before we hear that we are.
+    send("CONT", command);
+    send("STOP", command);
+    send("CONT", ours);
+    stopped(ours);
+    stopped(command);
+    // Now only we are continued. A command that runs again reads that there is nothing more to read.
+    send("CONT", ours);
+    drop(run.child.stdin.take());
+    assert_eq!(run.code(), 0, "{}", run.errors());
 }
 
 #[test]
