@@ -247,6 +247,8 @@ async fn keep_dialling(
 ) -> Result<(Connection, EventId, Vec<String>), Failure> {
     let mut pause = RETRY_MIN;
     let mut started = false;
+    // What a hub said that could not start says more than that nobody listens since.
+    let mut explained = false;
     loop {
         let nobody = match Connection::dial(path, subscribe).await {
             Ok(connected) => return Ok(connected),
@@ -258,11 +260,13 @@ async fn keep_dialling(
                 return Err(Failure::Bus(BusError::Stranger { path: path.to_owned(), uid }));
             }
             Err(DialError::Lost(error)) => {
-                *problem = error.to_string();
+                (*problem, explained) = (error.to_string(), false);
                 false
             }
             Err(DialError::Nobody(error)) => {
-                *problem = error.to_string();
+                if !explained {
+                    *problem = error.to_string();
+                }
                 true
             }
         };
@@ -275,10 +279,10 @@ async fn keep_dialling(
         } else if nobody && !started {
             match start::hub(directories).await {
                 Ok(()) => {
-                    started = true;
+                    (started, explained) = (true, false);
                     continue;
                 }
-                Err(error) => *problem = error.to_string(),
+                Err(error) => (*problem, explained) = (error.to_string(), true),
             }
         }
         started = false;

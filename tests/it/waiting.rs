@@ -41,14 +41,18 @@ fn the_first_wait_starts_a_hub_that_outlives_it() {
 fn a_hub_that_a_wait_started_holds_none_of_its_descriptors() {
     // A hub that keeps the pipe of `waitbus wait | cat` open keeps `cat` from ending.
     let bus = Bus::new();
-    let script = format!("{} wait --source x --timeout 10ms 9>&1 | cat", program());
+    bus.emit("x", 1);
+    // It ends when the hub that it has started has served it, and not at a time that may be before that.
+    let script = format!("{} wait --source x --after {} 9>&1 | cat", program(), "0".repeat(26));
     let mut shell = Command::new("sh");
     let waits = bus.command(&[]);
     shell
         .args(["-c", &script])
         .envs(waits.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null());
-    assert!(shell.output().unwrap().status.success(), "the pipe has ended");
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "the pipe has ended");
+    assert_eq!(output.stdout, b"x finished\n", "{}", stderr(&output));
     assert!(bus.ok(&["status"]).starts_with("hub: running"));
 }
 
