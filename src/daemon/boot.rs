@@ -200,7 +200,7 @@ impl HubRole {
         let places = limits::MAX_SUBSCRIBERS
             .min(crate::sys::limits::raise_open_files().saturating_sub(limits::RESERVED_DESCRIPTORS));
         let (mut subscribers, mut ringers) = (JoinSet::new(), JoinSet::new());
-        let facts = self.service.facts();
+        let (facts, callers) = (self.service.facts(), self.service.callers());
         let broken = |error: io::Error| HubError::Io(error).into();
         let listener_ends = async {
             match listening {
@@ -211,7 +211,7 @@ impl HubRole {
         let outcome = tokio::select! {
             ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
             ended = listener_ends => ended,
-            error = connection::serve(self.broadcast, places, facts, &mut subscribers) => Err(broken(error)),
+            error = connection::serve(self.broadcast, places, facts, callers, &mut subscribers) => Err(broken(error)),
             error = doorbell::serve(self.doorbell, self.bell, &mut ringers) => Err(broken(error)),
         };
         // This process may live on as the listener. Whoever is still connected has to notice that the hub is gone,

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, Interest};
@@ -50,11 +51,39 @@ pub enum Fact {
     Names(Vocabulary),
 }
 
+/// Who has been let in and has not subscribed yet. Cheap to clone; whoever has a [`Caller`] is one.
+#[derive(Clone, Debug, Default)]
+pub struct Callers(Arc<AtomicUsize>);
+
+impl Callers {
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn one_more(&self) -> Caller {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Caller(Arc::clone(&self.0))
+    }
+}
+
+/// One of them, until this is dropped.
+#[derive(Debug)]
+struct Caller(Arc<AtomicUsize>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves the broadcast socket until it breaks. Each connection is one of `connections`.
 pub async fn serve(
     listener: UnixListener,
     places: usize,
     facts: mpsc::UnboundedSender<Fact>,
+    callers: Callers,
     connections: &mut JoinSet<()>,
 ) -> io::Error {
     let uid = rustix::process::geteuid().as_raw();
@@ -87,13 +116,14 @@ pub async fn serve(
         }
         let place = Arc::clone(&places).try_acquire_owned();
         let (facts, compiler) = (facts.clone(), compiler.clone());
-        connections.spawn(run(stream, place.ok(), compiler, facts));
+        connections.spawn(run(stream, place.ok(), callers.one_more(), compiler, facts));
     }
 }
 
 async fn run(
     mut stream: UnixStream,
     place: Option<OwnedSemaphorePermit>,
+    caller: Caller,
     compiler: Compiler,
     facts: mpsc::UnboundedSender<Fact>,
 ) {
@@ -132,6 +162,7 @@ async fn run(
         return;
     }
     let Ok(id) = answered.await else { return };
+    drop(caller);
     hung_up(&stream, words, || {
         let _ = facts.send(Fact::Bye(id));
     })

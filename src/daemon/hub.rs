@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use super::connection::Fact;
+use super::connection::{Callers, Fact};
 use super::judge::Judge;
 use super::names::Names;
 use super::place::Place;
@@ -78,6 +78,7 @@ pub struct Service {
     streams: HashMap<SubscriberId, Arc<UnixStream>>,
     judge: Judge,
     names: Names,
+    callers: Callers,
     facts: mpsc::UnboundedReceiver<Fact>,
     sender: mpsc::UnboundedSender<Fact>,
 }
@@ -114,6 +115,7 @@ impl Service {
             streams: HashMap::new(),
             judge: Judge::new(paths, sender.clone()),
             names,
+            callers: Callers::default(),
             facts,
             sender,
         })
@@ -123,6 +125,12 @@ impl Service {
     #[must_use]
     pub fn facts(&self) -> mpsc::UnboundedSender<Fact> {
         self.sender.clone()
+    }
+
+    /// Where connections say that they are about to.
+    #[must_use]
+    pub fn callers(&self) -> Callers {
+        self.callers.clone()
     }
 
     /// Serves until a signal, the idle deadline or an error ends it; subscribers are told.
@@ -175,7 +183,11 @@ impl Service {
                 () = until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
                     if self.hub.is_idle(now) {
-                        return Ok(Ended::Idle);
+                        if !self.callers.any() {
+                            return Ok(Ended::Idle);
+                        }
+                        // Whoever has been let in is heard; the next hub could not know of them.
+                        self.hub.called(now);
                     }
                     self.hub.tick(now, SystemTime::now());
                 }

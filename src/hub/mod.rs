@@ -159,6 +159,11 @@ impl Hub {
         self.rest(now);
     }
 
+    /// Somebody has come and may subscribe: how long nobody has been there is counted anew.
+    pub fn called(&mut self, now: Instant) {
+        self.rest(now);
+    }
+
     /// A socket that was full has room.
     pub fn writable(&mut self, id: SubscriberId) {
         if let Some(subscriber) = self.subscribers.get_mut(&id)
