@@ -1,6 +1,5 @@
 //! `wait`, `tail`, `replay`, `mark` and `emit` as a person at two terminals meets them, with every way to end.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -69,7 +68,7 @@ fn many_waits_that_find_no_hub_at_once_start_one() {
     for wait in &mut waits {
         assert_eq!(wait.code(), 0);
     }
-    let said = fs::read_to_string(bus.state().join("hub.log")).unwrap();
+    let said = std::fs::read_to_string(bus.state().join("hub.log")).unwrap();
     assert!(!said.contains("already running"), "{said}");
 }
 

@@ -117,6 +117,12 @@ pub(super) fn running(here: &Here) -> Vec<Finding> {
                 Finding::problem(format!("{name} has failed ({})", state.get("Result")), fix)
             })
             .collect();
+        for (name, state) in &states {
+            if manager.is_outdated(name, state, &here.program)? {
+                let fix = format!("Run `waitbus install`, or `systemctl --user restart {name}`");
+                found.push(Finding::warning(format!("{name} still runs the program before an update"), fix));
+            }
+        }
         let listens = states.iter().any(|(name, state)| SOCKETS.contains(name) && state.is_active());
         if let HubState::Running(status) = &here.hub
             && listens
