@@ -46,11 +46,17 @@ impl UnitState {
     pub fn is_active(&self) -> bool {
         matches!(self.get("ActiveState"), "active" | "reloading" | "activating")
     }
+
+    /// Whether it has ended as it should not and waits to be started again.
+    #[must_use]
+    pub fn is_to_be_restarted(&self) -> bool {
+        self.get("SubState").starts_with("auto-restart")
+    }
 }
 
 /// What is asked for.
 const PROPERTIES: &str =
-    "--property=Id,LoadState,UnitFileState,ActiveState,Result,FragmentPath,NeedDaemonReload,MainPID";
+    "--property=Id,LoadState,UnitFileState,ActiveState,SubState,Result,FragmentPath,NeedDaemonReload,MainPID";
 
 impl Manager {
     /// The manager of this session.
