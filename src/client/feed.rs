@@ -16,7 +16,6 @@ use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::store::{LogPaths, Reader};
-use crate::sys::lock::{Holder, HubLock};
 use crate::sys::wake::TouchFile;
 
 /// How a feed behaves when the hub is not there.
@@ -270,9 +269,8 @@ async fn keep_dialling(
                 true
             }
         };
-        // Whoever has the lock is about to serve, or to leave, or has lost its socket and learns it from the bell; a
-        // thousand waiters do not start a thousand hubs.
-        if nobody && is_held(directories) {
+        // Whoever has the lock and has lost its socket learns it from the bell.
+        if nobody && start::is_held(directories) {
             if let Ok(bell) = TouchFile::open(&LogPaths::new(&directories.state).bell()) {
                 bell.touch();
             }
@@ -289,9 +287,4 @@ async fn keep_dialling(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
     }
-}
-
-fn is_held(directories: &Directories) -> bool {
-    let lock = HubLock::open_existing(&directories.hub_lock()).ok().flatten();
-    lock.is_some_and(|lock| lock.held_by().is_ok_and(|holder| holder != Holder::Nobody))
 }

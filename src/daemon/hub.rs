@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -49,6 +49,9 @@ pub enum HubError {
     /// The log cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its file is another one now.
+    #[error("the log {} has been removed or replaced; the next hub serves from what is there", .0.display())]
+    LostLog(PathBuf),
     /// A socket or the bell is broken.
     #[error("the hub's sockets failed: {0}")]
     Io(#[from] io::Error),
@@ -71,6 +74,7 @@ pub struct Service {
     wake: TouchFile,
     silent_bell: Option<WakeWatch>,
     place: Option<Place>,
+    log: Place,
     pulse: Pulse,
     elsewhere: watch::Receiver<bool>,
     checkpoints: thread_mpsc::SyncSender<()>,
@@ -107,6 +111,7 @@ impl Service {
             wake,
             silent_bell: silent_bell(paths)?,
             place,
+            log: Place::of(&paths.database())?,
             pulse: company.pulse,
             elsewhere: company.elsewhere,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
@@ -158,6 +163,10 @@ impl Service {
                 }
                 rung = arrivals.bell.rung() => {
                     rung?;
+                    // Who rings has committed, to the log that is there now.
+                    if self.log.is_lost() {
+                        return Err(HubError::LostLog(self.log.path().to_owned()));
+                    }
                     self.hub.rang();
                 }
                 () = touched(self.silent_bell.as_ref()) => {
