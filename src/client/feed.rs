@@ -245,7 +245,7 @@ async fn keep_dialling(
     problem: &mut String,
 ) -> Result<(Connection, EventId, Vec<String>), Failure> {
     let mut pause = RETRY_MIN;
-    let mut started = false;
+    let (mut started, mut refused) = (false, false);
     loop {
         let nobody = match Connection::dial(path, subscribe).await {
             Ok(connected) => return Ok(connected),
@@ -261,7 +261,10 @@ async fn keep_dialling(
                 false
             }
             Err(DialError::Nobody(error)) => {
-                *problem = error.to_string();
+                // Why none could be started says more than that nobody is there.
+                if !refused {
+                    *problem = error.to_string();
+                }
                 true
             }
         };
@@ -276,7 +279,7 @@ async fn keep_dialling(
                     started = true;
                     continue;
                 }
-                Err(error) => *problem = error.to_string(),
+                Err(error) => (*problem, refused) = (error.to_string(), true),
             }
         }
         started = false;
