@@ -71,6 +71,7 @@ pub struct Service {
     wake: TouchFile,
     silent_bell: Option<WakeWatch>,
     place: Option<Place>,
+    log: Place,
     pulse: Pulse,
     elsewhere: watch::Receiver<bool>,
     checkpoints: thread_mpsc::SyncSender<()>,
@@ -107,6 +108,7 @@ impl Service {
             wake,
             silent_bell: silent_bell(paths)?,
             place,
+            log: Place::of(&paths.database())?,
             pulse: company.pulse,
             elsewhere: company.elsewhere,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
@@ -158,6 +160,10 @@ impl Service {
                 }
                 rung = bell.rung() => {
                     rung?;
+                    if self.log.is_lost() {
+                        warn!("the log has been removed or replaced; leaving, so that the next hub serves the new one");
+                        return Ok(Ended::HandedOver);
+                    }
                     self.hub.rang();
                 }
                 () = touched(self.silent_bell.as_ref()) => {

@@ -1,31 +1,32 @@
-//! Where a hub serves: noticing that its socket has been removed or replaced.
+//! Where a hub serves, and from what: noticing that its socket or its log has been removed or replaced.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The socket that a hub has bound itself, as it was then. A session that ends takes its runtime directory away, and a
-/// hub that lives on would serve its old subscribers from a place that no writer knows any more.
+/// A file as it was when a hub began to use it: the socket that it has bound itself, or the log. A session that ends
+/// takes its runtime directory away, and somebody who starts afresh moves the log; a hub that lives on would serve its
+/// old subscribers from a place that no writer knows any more.
 #[derive(Debug)]
 pub struct Place {
-    socket: PathBuf,
+    file: PathBuf,
     identity: (u64, u64),
 }
 
 impl Place {
-    /// The place at which a socket has just been bound.
-    pub fn of(socket: &Path) -> io::Result<Place> {
-        Ok(Place { socket: socket.to_owned(), identity: identity(socket)? })
+    /// The place of a file that has just been bound or opened.
+    pub fn of(file: &Path) -> io::Result<Place> {
+        Ok(Place { file: file.to_owned(), identity: identity(file)? })
     }
 
     /// Whether another file is there by now, or none.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        identity(&self.socket).ok() != Some(self.identity)
+        identity(&self.file).ok() != Some(self.identity)
     }
 }
 
-fn identity(socket: &Path) -> io::Result<(u64, u64)> {
-    let found = std::fs::symlink_metadata(socket)?;
+fn identity(file: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(file)?;
     Ok((found.dev(), found.ino()))
 }

@@ -121,6 +121,22 @@ fn a_hub_whose_sockets_were_removed_makes_room_for_one_that_can_be_reached() {
     assert_eq!((new.code(), old.code()), (0, 0));
 }
 
+/// It went on reading the file that was no longer there: every emit succeeded, and no wait heard of it.
+#[test]
+fn a_hub_whose_log_was_moved_away_makes_room_for_one_that_serves_the_new_one() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    bus.emit("deploy", 1);
+    let mut old = bus.wait(&["--source", "deploy"]);
+    std::fs::rename(bus.state(), bus.root().join("elsewhere")).unwrap();
+    bus.emit("deploy", 2);
+    assert_eq!(hub.code(), 0);
+    assert_eq!(old.code(), 3, "what it was asked to see may be among what is missing");
+    let mut new = bus.wait(&["--source", "deploy"]);
+    bus.emit("deploy", 3);
+    assert_eq!(new.code(), 0);
+}
+
 #[test]
 fn clients_that_never_stop_sending_stop_nobody_else() {
     // Reading from a socket that is never empty never gives way by itself.
