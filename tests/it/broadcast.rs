@@ -125,21 +125,25 @@ fn a_hub_whose_sockets_were_removed_makes_room_for_one_that_can_be_reached() {
 
 #[test]
 fn a_hub_whose_log_is_gone_leaves_and_its_waits_do_not_wait_for_ever() {
-    // It went on with a file that had no name any more. What was emitted went into another one, and neither those who
-    // waited nor those who came later heard of it.
-    let bus = Bus::new();
-    let mut hub = bus.hub();
-    bus.emit("deploy", 0);
-    let mut old = bus.wait(&["--source", "deploy"]);
-    std::fs::remove_dir_all(bus.state()).unwrap();
-    bus.emit("deploy", 1);
-    assert_eq!(hub.code(), 3);
-    assert!(hub.errors().contains("events.db has been removed or replaced"));
-    assert_eq!(old.code(), 3, "what it has missed is not known");
-    assert!(old.errors().contains("gap"));
-    let mut new = bus.wait(&["--source", "deploy"]);
-    bus.emit("deploy", 2);
-    assert_eq!(new.code(), 0);
+    // It went on with a file that had no name any more, or another one. What was emitted went into a new one, and neither
+    // those who waited nor those who came later heard of it.
+    let removed = |bus: &Bus| std::fs::remove_dir_all(bus.state()).unwrap();
+    let moved_away = |bus: &Bus| std::fs::rename(bus.state(), bus.root().join("elsewhere")).unwrap();
+    for gone in [removed, moved_away] {
+        let bus = Bus::new();
+        let mut hub = bus.hub();
+        bus.emit("deploy", 0);
+        let mut old = bus.wait(&["--source", "deploy"]);
+        gone(&bus);
+        bus.emit("deploy", 1);
+        assert_eq!(hub.code(), 3);
+        assert!(hub.errors().contains("events.db has been removed or replaced"));
+        assert_eq!(old.code(), 3, "what it has missed is not known");
+        assert!(old.errors().contains("gap"));
+        let mut new = bus.wait(&["--source", "deploy"]);
+        bus.emit("deploy", 2);
+        assert_eq!(new.code(), 0);
+    }
 }
 
 #[test]
