@@ -495,7 +495,8 @@ pub fn works(command: &[&str]) -> bool {
 
 /// Names a test that this machine cannot run, and why. It is counted in the last line of `.ci/run`.
 pub fn skip(name: &str, reason: &str) {
-    println!("skipped: {name}: {reason}");
+    // What a test prints with `println!` is shown only if it fails.
+    writeln!(std::io::stderr(), "skipped: {name}: {reason}").unwrap();
     if let Some(path) = std::env::var_os("WAITBUS_TEST_SKIPS") {
         let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
         writeln!(file, "{name}: {reason}").unwrap();
