@@ -16,7 +16,6 @@ use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::store::{LogPaths, Reader};
-use crate::sys::lock::{Holder, HubLock};
 use crate::sys::wake::TouchFile;
 
 /// How a feed behaves when the hub is not there.
@@ -247,6 +246,8 @@ async fn keep_dialling(
 ) -> Result<(Connection, EventId, Vec<String>), Failure> {
     let mut pause = RETRY_MIN;
     let mut started = false;
+    // What a hub said that could not start says more than that nobody listens since.
+    let mut explained = false;
     loop {
         let nobody = match Connection::dial(path, subscribe).await {
             Ok(connected) => return Ok(connected),
@@ -258,36 +259,32 @@ async fn keep_dialling(
                 return Err(Failure::Bus(BusError::Stranger { path: path.to_owned(), uid }));
             }
             Err(DialError::Lost(error)) => {
-                *problem = error.to_string();
+                (*problem, explained) = (error.to_string(), false);
                 false
             }
             Err(DialError::Nobody(error)) => {
-                *problem = error.to_string();
+                if !explained {
+                    *problem = error.to_string();
+                }
                 true
             }
         };
-        // Whoever has the lock is about to serve, or to leave, or has lost its socket and learns it from the bell; a
-        // thousand waiters do not start a thousand hubs.
-        if nobody && is_held(directories) {
+        // Whoever has the lock and has lost its socket learns it from the bell.
+        if nobody && start::is_held(directories) {
             if let Ok(bell) = TouchFile::open(&LogPaths::new(&directories.state).bell()) {
                 bell.touch();
             }
         } else if nobody && !started {
             match start::hub(directories).await {
                 Ok(()) => {
-                    started = true;
+                    (started, explained) = (true, false);
                     continue;
                 }
-                Err(error) => *problem = error.to_string(),
+                Err(error) => (*problem, explained) = (error.to_string(), true),
             }
         }
         started = false;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
     }
-}
-
-fn is_held(directories: &Directories) -> bool {
-    let lock = HubLock::open_existing(&directories.hub_lock()).ok().flatten();
-    lock.is_some_and(|lock| lock.held_by().is_ok_and(|holder| holder != Holder::Nobody))
 }

@@ -11,10 +11,11 @@ use std::thread;
 use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::model::limits::{IDLE_EXIT, REAPER_STACK_BYTES, SERVICE_LOG_BYTES, START_TIMEOUT};
+use crate::sys::lock::{Holder, HubLock, StartingLock};
 use crate::sys::{descriptors, manager, private};
 
 /// Starts a hub and waits until it is ready. An error says what it said; it may also mean that another client was
-/// faster, so the caller looks once more.
+/// faster, or is at it, so the caller looks once more.
 pub(super) async fn hub(directories: &Directories) -> io::Result<()> {
     let directories = directories.clone();
     let started = tokio::task::spawn_blocking(move || start(&directories));
@@ -23,6 +24,13 @@ pub(super) async fn hub(directories: &Directories) -> io::Result<()> {
 }
 
 fn start(directories: &Directories) -> io::Result<()> {
+    // Those who lose a hub lose it at the same moment, and a hundred that are started at once hold up the one that
+    // serves. Where the directory cannot be locked, each of them tries.
+    directories.prepare_runtime().map_err(io::Error::other)?;
+    let ours = StartingLock::try_take(&directories.runtime);
+    if matches!(ours, Ok(None)) || is_held(directories) {
+        return Err(io::Error::other("it is being started"));
+    }
     let program = environment::program()?;
     let idle = format!("{}s", IDLE_EXIT.as_secs());
     let arguments = ["hub", "--idle-exit", &idle];
@@ -31,6 +39,12 @@ fn start(directories: &Directories) -> io::Result<()> {
         return Ok(());
     }
     by_itself(&program, &arguments, directories)
+}
+
+/// Whether somebody has the hub's lock: it is about to serve, or to leave, or has lost its socket.
+pub(super) fn is_held(directories: &Directories) -> bool {
+    let lock = HubLock::open_existing(&directories.hub_lock()).ok().flatten();
+    lock.is_some_and(|lock| lock.held_by().is_ok_and(|holder| holder != Holder::Nobody))
 }
 
 /// Has the session's service manager run it, where there is one; tells whether it does.

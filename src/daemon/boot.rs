@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::arrivals::Arrivals;
 use super::bind::{self, BindError};
 use super::hub::{Company, Ended, HubError, Service};
 use super::place::Place;
@@ -200,7 +201,9 @@ impl HubRole {
         let places = limits::MAX_SUBSCRIBERS
             .min(crate::sys::limits::raise_open_files().saturating_sub(limits::RESERVED_DESCRIPTORS));
         let (mut subscribers, mut ringers) = (JoinSet::new(), JoinSet::new());
-        let facts = self.service.facts();
+        let HubRole { lock, service, bell, heard, broadcast, doorbell } = self;
+        let facts = service.facts();
+        let arrivals = Arrivals { bell: &heard, sockets: [&broadcast, &doorbell] };
         let broken = |error: io::Error| HubError::Io(error).into();
         let listener_ends = async {
             match listening {
@@ -209,16 +212,17 @@ impl HubRole {
             }
         };
         let outcome = tokio::select! {
-            ended = self.service.run(&self.heard, signals) => ended.map_err(DaemonError::from),
+            ended = service.run(arrivals, signals) => ended.map_err(DaemonError::from),
             ended = listener_ends => ended,
-            error = connection::serve(self.broadcast, places, facts, &mut subscribers) => Err(broken(error)),
-            error = doorbell::serve(self.doorbell, self.bell, &mut ringers) => Err(broken(error)),
+            error = connection::serve(&broadcast, places, facts, &mut subscribers) => Err(broken(error)),
+            error = doorbell::serve(&doorbell, bell, &mut ringers) => Err(broken(error)),
         };
         // This process may live on as the listener. Whoever is still connected has to notice that the hub is gone,
         // and a ring has to fail rather than be heard by nobody, before the lock lets the next hub read the log.
+        drop((broadcast, doorbell));
         ringers.shutdown().await;
         subscribers.shutdown().await;
-        drop(self.lock);
+        drop(lock);
         outcome
     }
 }

@@ -27,6 +27,10 @@ use crate::store::StoreError;
 /// What a connection tells the hub.
 #[derive(Debug)]
 pub enum Fact {
+    /// It has come, and will subscribe or go.
+    Came,
+    /// It has subscribed, or gone without.
+    Went,
     /// It wants to subscribe. The answer is its name; none means that the hub stops.
     Subscribe {
         /// What it asked for.
@@ -52,7 +56,7 @@ pub enum Fact {
 
 /// Serves the broadcast socket until it breaks. Each connection is one of `connections`.
 pub async fn serve(
-    listener: UnixListener,
+    listener: &UnixListener,
     places: usize,
     facts: mpsc::UnboundedSender<Fact>,
     connections: &mut JoinSet<()>,
@@ -86,8 +90,25 @@ pub async fn serve(
             }
         }
         let place = Arc::clone(&places).try_acquire_owned();
-        let (facts, compiler) = (facts.clone(), compiler.clone());
-        connections.spawn(run(stream, place.ok(), compiler, facts));
+        let (guest, facts, compiler) = (Guest::of(&facts), facts.clone(), compiler.clone());
+        connections.spawn(run(stream, place.ok(), compiler, facts, guest));
+    }
+}
+
+/// Somebody who has been let in and has not subscribed yet. The hub knows, so that it does not leave in between.
+struct Guest(mpsc::UnboundedSender<Fact>);
+
+impl Guest {
+    fn of(facts: &mpsc::UnboundedSender<Fact>) -> Guest {
+        // A hub that is gone need not be told.
+        let _ = facts.send(Fact::Came);
+        Guest(facts.clone())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.send(Fact::Went);
     }
 }
 
@@ -96,6 +117,7 @@ async fn run(
     place: Option<OwnedSemaphorePermit>,
     compiler: Compiler,
     facts: mpsc::UnboundedSender<Fact>,
+    guest: Guest,
 ) {
     let late = || {
         let seconds = SUBSCRIBE_TIMEOUT.as_secs();
@@ -131,6 +153,8 @@ async fn run(
     if facts.send(fact).is_err() {
         return;
     }
+    // Not before the hub has its subscription to see: in between it would be idle.
+    drop(guest);
     let Ok(id) = answered.await else { return };
     hung_up(&stream, words, || {
         let _ = facts.send(Fact::Bye(id));

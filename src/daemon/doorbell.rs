@@ -12,7 +12,7 @@ use crate::model::limits::MAX_RINGERS;
 use crate::sys::bell::Bell;
 
 /// Serves the doorbell until the socket breaks. Each writer that stays connected is one of `ringers`.
-pub async fn serve(listener: UnixListener, bell: Bell, ringers: &mut JoinSet<()>) -> io::Error {
+pub async fn serve(listener: &UnixListener, bell: Bell, ringers: &mut JoinSet<()>) -> io::Error {
     let places = Arc::new(Semaphore::new(MAX_RINGERS));
     let mut accepting = Accepting::on("doorbell");
     loop {

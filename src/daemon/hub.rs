@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use super::arrivals::Arrivals;
 use super::connection::Fact;
 use super::judge::Judge;
 use super::names::Names;
@@ -29,7 +30,6 @@ use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRI
 use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::{LogPaths, Reader, StoreError};
-use crate::sys::bell::BellReceiver;
 use crate::sys::wake::{TouchFile, WakeWatch};
 
 /// Why the service has ended.
@@ -49,6 +49,9 @@ pub enum HubError {
     /// The log cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its file is another one now.
+    #[error("the log {} has been removed or replaced; the next hub serves from what is there", .0.display())]
+    LostLog(PathBuf),
     /// A socket or the bell is broken.
     #[error("the hub's sockets failed: {0}")]
     Io(#[from] io::Error),
@@ -71,6 +74,7 @@ pub struct Service {
     wake: TouchFile,
     silent_bell: Option<WakeWatch>,
     place: Option<Place>,
+    log: Place,
     pulse: Pulse,
     elsewhere: watch::Receiver<bool>,
     checkpoints: thread_mpsc::SyncSender<()>,
@@ -107,6 +111,7 @@ impl Service {
             wake,
             silent_bell: silent_bell(paths)?,
             place,
+            log: Place::of(&paths.database())?,
             pulse: company.pulse,
             elsewhere: company.elsewhere,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
@@ -126,8 +131,8 @@ impl Service {
     }
 
     /// Serves until a signal, the idle deadline or an error ends it; subscribers are told.
-    pub async fn run(mut self, bell: &BellReceiver, signals: &mut Signals) -> Result<Ended, HubError> {
-        let outcome = self.serve(bell, signals).await;
+    pub async fn run(mut self, arrivals: Arrivals<'_>, signals: &mut Signals) -> Result<Ended, HubError> {
+        let outcome = self.serve(arrivals, signals).await;
         let reason = match &outcome {
             Ok(Ended::Stopped) => "stopping",
             Ok(Ended::HandedOver) => "handover",
@@ -140,7 +145,7 @@ impl Service {
         outcome
     }
 
-    async fn serve(&mut self, bell: &BellReceiver, signals: &mut Signals) -> Result<Ended, HubError> {
+    async fn serve(&mut self, arrivals: Arrivals<'_>, signals: &mut Signals) -> Result<Ended, HubError> {
         loop {
             let busy = self.pass()?;
             let deadline = self.hub.deadline().map(tokio::time::Instant::from_std);
@@ -156,8 +161,12 @@ impl Service {
                         self.learn(fact)?;
                     }
                 }
-                rung = bell.rung() => {
+                rung = arrivals.bell.rung() => {
                     rung?;
+                    // Who rings has committed, to the log that is there now.
+                    if self.log.is_lost() {
+                        return Err(HubError::LostLog(self.log.path().to_owned()));
+                    }
                     self.hub.rang();
                 }
                 () = touched(self.silent_bell.as_ref()) => {
@@ -174,10 +183,13 @@ impl Service {
                 () = tokio::task::yield_now(), if busy => {}
                 () = until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
-                    if self.hub.is_idle(now) {
+                    if !self.hub.is_idle(now) {
+                        self.hub.tick(now, SystemTime::now());
+                    } else if arrivals.at_the_door() {
+                        self.hub.knocked(now);
+                    } else {
                         return Ok(Ended::Idle);
                     }
-                    self.hub.tick(now, SystemTime::now());
                 }
             }
         }
@@ -246,6 +258,8 @@ impl Service {
                     self.forget(id);
                 }
             }
+            Fact::Came => self.hub.came(),
+            Fact::Went => self.hub.went(Instant::now()),
             Fact::Bye(id) => self.hub.bye(id),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
@@ -304,10 +318,10 @@ impl Service {
                     return;
                 }
                 match self.facts.recv().await {
-                    // Whoever comes now finds a closed door, and knocks again.
-                    None | Some(Fact::Subscribe { .. } | Fact::Bye(_) | Fact::Judged(..) | Fact::Names(_)) => {}
                     Some(Fact::Gone(id)) => self.forget(id),
                     Some(Fact::Writable(id)) => self.hub.writable(id),
+                    // Whoever comes now finds a closed door, and knocks again.
+                    Some(_) | None => {}
                 }
             }
         };

@@ -5,6 +5,7 @@
 //! listener: it verifies, commits, rings and, once the row is durable, answers. Each runs on one thread of its own;
 //! they share nothing but the log and the bell, so that they can be two processes as well as one.
 
+pub mod arrivals;
 pub mod bind;
 pub mod boot;
 mod compile;

@@ -1,31 +1,38 @@
-//! Where a hub serves: noticing that its socket has been removed or replaced.
+//! Where a hub serves, and from what: noticing that its socket or its log has been removed or replaced.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The socket that a hub has bound itself, as it was then. A session that ends takes its runtime directory away, and a
-/// hub that lives on would serve its old subscribers from a place that no writer knows any more.
+/// A file that a hub relies on, as it was when the hub began: the socket that it has bound itself, and its log. A session
+/// that ends takes its runtime directory away, and whoever removes the log has the next writer make another one: a hub
+/// that lives on would serve from what no writer knows any more.
 #[derive(Debug)]
 pub struct Place {
-    socket: PathBuf,
+    path: PathBuf,
     identity: (u64, u64),
 }
 
 impl Place {
-    /// The place at which a socket has just been bound.
-    pub fn of(socket: &Path) -> io::Result<Place> {
-        Ok(Place { socket: socket.to_owned(), identity: identity(socket)? })
+    /// The file that is there now.
+    pub fn of(path: &Path) -> io::Result<Place> {
+        Ok(Place { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether another file is there by now, or none.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        identity(&self.socket).ok() != Some(self.identity)
+        identity(&self.path).ok() != Some(self.identity)
     }
 }
 
-fn identity(socket: &Path) -> io::Result<(u64, u64)> {
-    let found = std::fs::symlink_metadata(socket)?;
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
 }

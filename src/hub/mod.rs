@@ -8,7 +8,8 @@
 //! remembered across a restart.
 //!
 //! Whoever drives the hub does, in any order and as often as there is something to do:
-//! [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::disconnected`], [`Hub::writable`], [`Hub::tick`] (facts);
+//! [`Hub::came`], [`Hub::went`], [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::disconnected`],
+//! [`Hub::writable`], [`Hub::tick`] (facts);
 //! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_question`] → [`Hub::judged`] (what is
 //! decided beside the loop); [`Hub::next_write`] → [`Hub::outbox`] →
 //! [`Hub::wrote`] or [`Hub::blocked`] (bytes); [`Hub::deadline`] (when to call `tick`).
@@ -66,6 +67,8 @@ pub struct Hub {
     /// Subscribers that have not been told yet how some source is.
     owed: BTreeSet<SubscriberId>,
     idle_since: Option<Instant>,
+    /// How many have come in and not subscribed yet.
+    guests: usize,
     busy_elsewhere: bool,
     delivered: u64,
     unreadable_rows: u64,
@@ -89,6 +92,7 @@ impl Hub {
             sources: Sources::default(),
             owed: BTreeSet::new(),
             idle_since: Some(identity.started),
+            guests: 0,
             busy_elsewhere: false,
             delivered: 0,
             unreadable_rows: 0,
@@ -101,6 +105,23 @@ impl Hub {
     /// Somebody has committed something.
     pub fn rang(&mut self) {
         self.rung = true;
+    }
+
+    /// Somebody has come in, and will subscribe or go. As long as somebody is there, the hub is not idle.
+    pub fn came(&mut self) {
+        self.guests += 1;
+        self.idle_since = None;
+    }
+
+    /// One of those who came is a guest no more: it has subscribed, or has gone without.
+    pub fn went(&mut self, now: Instant) {
+        self.guests = self.guests.saturating_sub(1);
+        self.rest(now);
+    }
+
+    /// Somebody is at the door and will come in: to be idle begins anew.
+    pub fn knocked(&mut self, now: Instant) {
+        self.rest(now);
     }
 
     /// A new subscriber. Its acknowledgement is the first thing in its buffer.
@@ -211,7 +232,8 @@ impl Hub {
     // ---- within ----
 
     fn rest(&mut self, now: Instant) {
-        self.idle_since = (self.subscribers.is_empty() && !self.busy_elsewhere).then_some(now);
+        let idle = self.subscribers.is_empty() && self.guests == 0 && !self.busy_elsewhere;
+        self.idle_since = idle.then_some(now);
     }
 
     /// In the order in which they came, so that the same facts always have the same outcome.

@@ -135,6 +135,9 @@ pub const REAPER_STACK_BYTES: usize = 64 * 1024;
 pub const GIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest answer of git that is read, in bytes: its remotes, of which even a large project has a hundred.
 pub const GIT_OUTPUT_BYTES: usize = 64 * 1024;
+/// How long a source that leaves waits for the answer of a hub that it is calling just then. One that has heard the
+/// announcement answers in milliseconds, and one that has not need not be told.
+pub const BYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// First pause between two attempts to reach a hub; doubles up to [`RETRY_MAX`].
 pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.

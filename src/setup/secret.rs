@@ -199,8 +199,11 @@ impl Keeper {
 
     /// What is stored under a name.
     pub fn stored(&self, known: Known) -> Result<Option<Stored>, SetupError> {
-        let modified = |path: &PathBuf| match fs::metadata(path).and_then(|found| found.modified()) {
-            Ok(time) => Ok(Some(time)),
+        let modified = |path: &PathBuf| match fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)))
+        {
+            // Anybody can sign with an empty one, so it is none, and no restart would change that.
+            Ok((0, _)) => Ok(None),
+            Ok((_, time)) => Ok(Some(time)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FileError::Io { path: path.clone(), done: "looked at", source }),
         };

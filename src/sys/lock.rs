@@ -150,6 +150,23 @@ impl HubLock {
     }
 }
 
+/// The right to start a hub for a runtime directory, which one client at a time has until it drops this. The lock is on
+/// the directory itself, so that nothing is left behind.
+#[derive(Debug)]
+pub struct StartingLock(#[expect(dead_code, reason = "the lock is held as long as it is open")] File);
+
+impl StartingLock {
+    /// Takes it; `None` if another client has it.
+    pub fn try_take(runtime: &Path) -> io::Result<Option<StartingLock>> {
+        let directory = File::open(runtime)?;
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(StartingLock(directory))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 /// Another descriptor of the lock file, with a high number. Linux closes the descriptors of a process that dies in
 /// ascending order, and the first of this file gives the lock up. That has to be last: whoever takes it next must not
 /// find the dead hub's sockets still listening. macOS closes them in descending order, so there any number below those
@@ -174,6 +191,16 @@ mod tests {
     fn a_holder_that_does_not_leave_is_named_by_its_number() {
         assert_eq!(LockError::Held(Some(4711)).to_string(), "process 4711 did not hand over in time");
         assert_eq!(LockError::Held(None).to_string(), "process unknown did not hand over in time");
+    }
+
+    #[test]
+    fn one_client_at_a_time_may_start_a_hub_and_the_next_when_it_is_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = StartingLock::try_take(directory.path()).unwrap();
+        assert!(first.is_some() && StartingLock::try_take(directory.path()).unwrap().is_none());
+        drop(first);
+        assert!(StartingLock::try_take(directory.path()).unwrap().is_some());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

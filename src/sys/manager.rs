@@ -1,5 +1,6 @@
 //! What a daemon tells its service manager, and whether there is one.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,6 +76,14 @@ fn tell(said: &[String]) {
 
 #[cfg(not(target_os = "linux"))]
 fn tell(_said: &[String]) {}
+
+/// Whether a process runs this very file, and not another one that was there before; `None` where that cannot be told.
+#[must_use]
+pub fn runs(process: &str, program: &Path) -> Option<bool> {
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let running = identity(&Path::new("/proc").join(process).join("exe"))?;
+    Some(running == identity(program)?)
+}
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.
 #[must_use]

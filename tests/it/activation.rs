@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
+use waitbus::sys::knock::is_waiting;
 
 use crate::harness::{Bus, Process, Subscriber, deliver, exchange, payload, read_answer, request};
 use crate::manager::{Ear, Sockets, activate, knocked};
@@ -229,15 +230,60 @@ fn an_idle_hub_leaves_and_whoever_connects_meanwhile_is_served_by_the_next() {
     }
 }
 
+/// Under load a hub took longer from its start to its first look at the sockets than it was to stay, and left those who
+/// had it started standing at the door.
 #[test]
-fn a_ring_alone_starts_a_hub_that_leaves_again() {
+fn a_hub_lets_in_whoever_is_at_the_door_before_it_leaves() {
     let bus = Bus::new();
     let sockets = Sockets::bind(&bus);
     bus.emit("deploy", 1);
-    knocked(&sockets.doorbell);
-    let mut hub = sockets.start(&bus, &["hub", "--idle-exit", "100ms"], &["broadcast", "doorbell"]);
-    hub.ready();
+    let mut early = Subscriber::connect(&bus.broadcast());
+    early.send(json!({"since": "0".repeat(26)}).to_string().as_bytes());
+    let mut hub = sockets.start(&bus, &["hub", "--idle-exit", "0s"], &["broadcast", "doorbell"]);
+    assert_eq!(early.frame()["kind"], "subscribe_ack");
+    assert_eq!(early.numbers(1), [1]);
+    drop(early);
     assert_eq!(hub.code(), 0);
+}
+
+/// Of 300 connections to a hub that was about to leave 6 were reset: it had let them in, and left before it had heard what
+/// they wanted.
+#[test]
+fn a_hub_does_not_leave_before_whoever_has_come_in_has_said_what_they_want() {
+    let bus = Bus::new();
+    let mut hub = Process::start(bus.command(&["hub", "--idle-exit", "100ms"]));
+    hub.ready();
+    let mut slow = std::os::unix::net::UnixStream::connect(bus.broadcast()).unwrap();
+    // Longer than the idle time, by the clock of the thing itself. This hub is not asked for it.
+    let other = Bus::new();
+    let _hub = other.hub();
+    let timed_out = other.run(&["wait", "--source", "nobody", "--timeout", "300ms"]);
+    assert_eq!(timed_out.status.code(), Some(124));
+    slow.write_all(&[&2_u32.to_be_bytes()[..], b"{}"].concat()).unwrap();
+    let mut slow = Subscriber { stream: slow };
+    assert_eq!(slow.frame()["kind"], "subscribe_ack");
+    drop(slow);
+    assert_eq!(hub.code(), 0);
+    // Those who only look in do not keep it for ever.
+    let mut hub = Process::start(bus.command(&["hub", "--idle-exit", "100ms"]));
+    hub.ready();
+    drop(std::os::unix::net::UnixStream::connect(bus.broadcast()));
+    assert_eq!(hub.code(), 0);
+}
+
+/// A ring that nobody takes off the socket has the manager start the next hub at once, and the next.
+#[test]
+fn a_ring_alone_starts_a_hub_that_hears_it_and_leaves_again() {
+    for idle_exit in ["0s", "100ms"] {
+        let bus = Bus::new();
+        let sockets = Sockets::bind(&bus);
+        bus.emit("deploy", 1);
+        knocked(&sockets.doorbell);
+        let mut hub = sockets.start(&bus, &["hub", "--idle-exit", idle_exit], &["broadcast", "doorbell"]);
+        hub.ready();
+        assert_eq!(hub.code(), 0);
+        assert!(!is_waiting(&sockets.doorbell), "the ring is still there");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The hub under load, under bad rows and bad readers, and across its own end.
 
+use std::fs::File;
+use std::process::Command;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -122,6 +124,25 @@ fn a_hub_whose_sockets_were_removed_makes_room_for_one_that_can_be_reached() {
 }
 
 #[test]
+fn a_hub_whose_log_is_gone_leaves_and_its_waits_do_not_wait_for_ever() {
+    // It went on with a file that had no name any more. What was emitted went into another one, and neither those who
+    // waited nor those who came later heard of it.
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    bus.emit("deploy", 0);
+    let mut old = bus.wait(&["--source", "deploy"]);
+    std::fs::remove_dir_all(bus.state()).unwrap();
+    bus.emit("deploy", 1);
+    assert_eq!(hub.code(), 3);
+    assert!(hub.errors().contains("events.db has been removed or replaced"));
+    assert_eq!(old.code(), 3, "what it has missed is not known");
+    assert!(old.errors().contains("gap"));
+    let mut new = bus.wait(&["--source", "deploy"]);
+    bus.emit("deploy", 2);
+    assert_eq!(new.code(), 0);
+}
+
+#[test]
 fn clients_that_never_stop_sending_stop_nobody_else() {
     // Reading from a socket that is never empty never gives way by itself.
     let bus = Bus::new();
@@ -241,7 +262,7 @@ fn a_blocked_wait_survives_every_end_of_the_hub_and_misses_nothing() {
         // The tail has started a hub of its own, and the next round needs the place.
         let pid = crate::harness::lock_holder(&bus.runtime().join("hub.lock")).unwrap();
         let mut watch = bus.subscribe(&json!({}));
-        std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
+        Command::new("kill").arg(pid.to_string()).status().unwrap();
         while watch.try_frame().is_some() {}
         while crate::harness::lock_holder(&bus.runtime().join("hub.lock")).is_some() {}
     }
@@ -264,15 +285,40 @@ fn a_hub_that_stops_tells_its_subscribers_from_where_to_go_on() {
 fn a_hub_that_cannot_be_had_back_ends_the_wait_with_3_and_says_so() {
     let bus = Bus::new();
     let mut hub = bus.hub();
-    let mut wait = bus.wait(&["--source", "deploy", "--grace", "200ms"]);
+    // Long enough for a hub to start and to say why it cannot, however much else the machine has to do.
+    let mut wait = bus.wait(&["--source", "deploy", "--grace", "3s"]);
     // From here on no hub can start: a later version has changed the log.
     Connection::open(bus.database()).unwrap().pragma_update(None, "user_version", 99).unwrap();
     hub.kill();
     assert_eq!(wait.code(), 3);
     let message = wait.said("could not be reached");
-    for part in ["broadcast.sock", "0.2 s", "format 99"] {
+    for part in ["broadcast.sock", "3 s", "format 99"] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+/// When the time was up while one more hub was on its way, the wait said that nobody listened, and not why.
+#[test]
+fn why_no_hub_could_start_is_said_also_when_the_next_one_is_still_starting() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut wait = bus.wait(&["--source", "deploy", "--grace", "3s"]);
+    Connection::open(bus.database()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    hub.kill();
+    let said = || std::fs::read_to_string(bus.state().join("hub.log")).unwrap_or_default();
+    let deadline = Instant::now() + PATIENCE;
+    while !said().contains("format 99") {
+        assert!(Instant::now() < deadline, "no hub was started");
+    }
+    // From here on a hub that starts waits for what its configuration says.
+    let configuration = bus.root().join("config/waitbus.toml");
+    std::fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&configuration).status().unwrap().success());
+    assert_eq!(wait.code(), 3);
+    // Now it may end.
+    drop(File::options().read(true).write(true).open(&configuration).unwrap());
+    let message = wait.said("could not be reached");
+    assert!(message.contains("format 99"), "{message}");
 }
 
 #[test]

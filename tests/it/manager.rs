@@ -24,6 +24,8 @@ if sys.argv[1] != '0':
 for place, fd in enumerate(passed, 3):
     os.dup2(fd, place)
 os.dup2(os.open('/dev/null', os.O_RDWR), 0)
+if os.getpid() != os.getpgrp():
+    os.setsid()
 os.environ['LISTEN_PID'] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 ";

@@ -1,6 +1,8 @@
 //! Sources that announce themselves: alive while their connection is open, gone after a goodbye, dead without one, and
 //! known to be so at once, in the right order, by those whom it concerns and by nobody else.
 
+use std::os::unix::net::UnixListener;
+
 use serde_json::{Value, json};
 use waitbus::client::{Announced, Options};
 use waitbus::config::directories::Directories;
@@ -157,6 +159,41 @@ fn the_hub_knows_a_bounded_number_of_sources_and_prefers_those_that_are_there() 
     assert_eq!(ack["notes"], json!([]));
     let names: Vec<_> = sources().iter().map(|source| source["source"].clone()).collect();
     assert!(names.contains(&json!("one-more")) && !names.contains(&json!(name(0))), "{names:?}");
+}
+
+/// Under load a source left when a new hub had heard its announcement and the source not yet that it had been heard. The
+/// hub saw that connection end without a goodbye, and told everybody that the source was dead.
+#[test]
+fn a_goodbye_reaches_a_hub_that_has_not_answered_the_announcement_yet() {
+    let bus = Bus::new();
+    std::fs::create_dir_all(bus.runtime()).unwrap();
+    let listener = UnixListener::bind(bus.broadcast()).unwrap();
+    // A hub that dies after its first answer, and comes back.
+    let called = |listener: &UnixListener| {
+        let mut source = Subscriber { stream: listener.accept().unwrap().0 };
+        assert_eq!(source.frame()["announce"]["source"], "fs");
+        source
+    };
+    let ack = json!({"kind": "subscribe_ack", "proto": 1, "caught_up_at": null, "heartbeat_sec": 0,
+                     "max_frame_bytes": 65_536, "cursor": BEGINNING, "notes": []});
+    let directories = Directories { runtime: bus.runtime(), state: bus.state(), config: bus.root().join("config") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let answer = ack.to_string();
+        let hub = tokio::task::spawn_blocking(move || {
+            called(&listener).send(answer.as_bytes());
+            (called(&listener), listener)
+        });
+        let announcement = Announcement { source: "fs".into(), detail: Detail::new() };
+        let mut source = Announced::open(&directories, announcement, Options { grace: GRACE }).await.unwrap();
+        let (mut hub, _listener) = tokio::select! {
+            ended = source.keep() => panic!("{ended:?}"),
+            hub = hub => hub.unwrap(),
+        };
+        hub.send(ack.to_string().as_bytes());
+        source.bye().await;
+        assert_eq!(hub.try_frame(), Some(json!({"kind": "bye"})));
+    });
 }
 
 #[test]

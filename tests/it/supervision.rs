@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::{Bus, Process, deliver, payload};
+use crate::harness::{Bus, Process, deliver, exchange, payload, request, works};
 use crate::manager::{Ear, Sockets, activate};
 
 /// The manager's period in these tests, and how it is told.
@@ -74,43 +75,81 @@ fn a_watched_loop_says_little_however_much_it_does() {
     assert_eq!(said[0], SET);
 }
 
-#[test]
-fn a_process_that_hangs_while_it_is_watched_is_silent_and_one_that_goes_on_is_not() {
-    let bus = Bus::new();
-    let (mut hub, ear) = watched(&bus, &["hub"]);
-    let mut subscriber = bus.subscribe(&json!({}));
-    ear.hears_of(SET);
-    hub.signal("STOP");
-    // Longer than the period, by the clock of the thing itself: another bus.
-    let other = Bus::new();
-    let _hub = other.hub();
-    let timed_out = other.run(&["wait", "--source", "nobody", "--timeout", "1s"]);
-    assert_eq!(timed_out.status.code(), Some(124));
-    // It was set and nothing came since, so the manager would have killed it: it never said that it sleeps.
-    let silence: Vec<_> = ear.has_heard().into_iter().flatten().collect();
-    assert!(!silence.contains(&SUSPENDED.to_owned()), "{silence:?}");
-    hub.signal("CONT");
-    ear.hears_of(ALIVE);
-    bus.emit("deploy", 1);
-    assert_eq!(subscriber.numbers(1), [1]);
-    hub.stop();
-}
-
-#[test]
-fn both_loops_of_serve_are_watched_as_one() {
-    let bus = Bus::new();
+/// Starts hub and listener in one process that a manager watches; both are ready, and idle.
+fn watched_serve(bus: &Bus) -> (Process, Ear, SocketAddr) {
     bus.set_secret();
     fs::create_dir_all(bus.state()).unwrap();
     let path = bus.state().join("notify");
     let ear = Ear::at(&path);
     let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", PERIOD)];
-    let sockets = Sockets::bind(&bus);
+    let sockets = Sockets::bind(bus);
     let address = sockets.webhook.local_addr().unwrap();
     let names = ["broadcast", "doorbell", "webhook"];
-    let passed = names.map(|name| sockets.named(name));
-    let mut serve = activate(&bus, &["serve"], &names.join(":"), &passed, &variables);
+    let process = activate(bus, &["serve"], &names.join(":"), &names.map(|name| sockets.named(name)), &variables);
     ear.hears_of("READY=1");
     ear.hears_of(SUSPENDED);
+    (process, ear, address)
+}
+
+/// Has the loop that hears signals hang, and only that loop: it reads a configuration that nobody writes.
+fn hang(bus: &Bus, process: &Process) -> PathBuf {
+    let configuration = bus.root().join("config/waitbus.toml");
+    fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    assert!(works(&["mkfifo", configuration.to_str().unwrap()]));
+    process.signal("HUP");
+    configuration
+}
+
+/// Lets more than two periods pass, by the clock of the thing itself: another bus.
+fn let_periods_pass() {
+    let other = Bus::new();
+    let _hub = other.hub();
+    let timed_out = other.run(&["wait", "--source", "nobody", "--timeout", "1s"]);
+    assert_eq!(timed_out.status.code(), Some(124));
+}
+
+#[test]
+fn a_loop_that_hangs_is_silent_although_its_process_lives_and_one_that_goes_on_is_not() {
+    let bus = Bus::new();
+    let (mut hub, ear) = watched(&bus, &["hub"]);
+    let configuration = hang(&bus, &hub);
+    assert_eq!(ear.hears(), [SET], "before it looks at what has woken it");
+    assert_eq!(ear.hears()[0], "RELOADING=1");
+    let_periods_pass();
+    // A thread that fed beside the loop would be heard by now, and so would one that laid it to rest.
+    assert_eq!(ear.has_heard(), Vec::<Vec<String>>::new(), "the manager would have killed it");
+    fs::write(configuration, "").unwrap();
+    ear.hears_of("READY=1");
+    ear.hears_of(ALIVE);
+    ear.hears_of(SUSPENDED);
+    hub.stop();
+}
+
+#[test]
+fn a_hub_that_hangs_is_not_hidden_by_the_listener_of_its_process() {
+    let bus = Bus::new();
+    let (mut serve, ear, address) = watched_serve(&bus);
+    let configuration = hang(&bus, &serve);
+    ear.hears_of("RELOADING=1");
+    let_periods_pass();
+    ear.has_heard();
+    // The listener works, wakes and sleeps; for the manager the process is as silent as its hub.
+    let health = || exchange(address, &request("GET", "/healthz", &[], b""));
+    for _ in 0..4 {
+        assert_eq!(health().status, 200);
+        let_periods_pass();
+    }
+    assert_eq!(ear.has_heard(), Vec::<Vec<String>>::new());
+    fs::write(configuration, "").unwrap();
+    ear.hears_of("READY=1");
+    ear.hears_of(SUSPENDED);
+    serve.stop();
+}
+
+#[test]
+fn both_loops_of_serve_are_watched_as_one() {
+    let bus = Bus::new();
+    let (mut serve, ear, address) = watched_serve(&bus);
     assert_eq!(deliver(address, "push", "d1", &payload("push.payload.json")).status, 200);
     assert_eq!(ear.hears(), [SET], "whichever loop is first");
     ear.hears_of(SUSPENDED);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Bus, Process, deliver, payload, program, skip};
+use crate::harness::{Bus, Process, deliver, lock_holder, payload, program, skip, works};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -41,29 +41,39 @@ fn the_first_wait_starts_a_hub_that_outlives_it() {
 fn a_hub_that_a_wait_started_holds_none_of_its_descriptors() {
     // A hub that keeps the pipe of `waitbus wait | cat` open keeps `cat` from ending.
     let bus = Bus::new();
-    let script = format!("{} wait --source x --timeout 10ms 9>&1 | cat", program());
+    bus.emit("x", 1);
+    // It ends when the hub that it has started has served it, and not at a time that may be before that.
+    let script = format!("{} wait --source x --after {} 9>&1 | cat", program(), "0".repeat(26));
     let mut shell = Command::new("sh");
     let waits = bus.command(&[]);
     shell
         .args(["-c", &script])
         .envs(waits.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null());
-    assert!(shell.output().unwrap().status.success(), "the pipe has ended");
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "the pipe has ended");
+    assert_eq!(output.stdout, b"x finished\n", "{}", stderr(&output));
     assert!(bus.ok(&["status"]).starts_with("hub: running"));
 }
 
 #[test]
-fn many_first_waits_at_once_share_one_hub() {
+fn many_waits_that_find_no_hub_at_once_start_one() {
+    // Each of 200 waiters whose socket was being opened anew had the user manager start a hub. The manager was busy with
+    // that for half a minute, no waiter looked whether another hub served, and all of them ended with 3.
     let bus = Bus::new();
     let mut waits: Vec<_> =
-        (0..8).map(|_| Process::start(bus.command(&["wait", "-v", "--source", "deploy"]))).collect();
+        (0..30).map(|_| Process::start(bus.command(&["wait", "-v", "--source", "deploy"]))).collect();
     for wait in &mut waits {
         wait.attached();
     }
+    let hub = lock_holder(&bus.runtime().join("hub.lock")).unwrap();
+    assert!(works(&["kill", "-KILL", &hub.to_string()]));
     bus.emit("deploy", 1);
     for wait in &mut waits {
         assert_eq!(wait.code(), 0);
     }
+    let said = std::fs::read_to_string(bus.state().join("hub.log")).unwrap();
+    assert!(!said.contains("already running"), "{said}");
 }
 
 #[test]

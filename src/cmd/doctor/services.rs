@@ -14,7 +14,14 @@ use crate::sys::manager::{KIND, Kind};
 /// What a check without a manager has to say: nothing, the check of the manager has said it.
 fn with_manager(here: &Here, check: impl FnOnce(&Manager) -> Result<Vec<Finding>, SetupError>) -> Vec<Finding> {
     let Ok(manager) = &here.manager else { return Vec::new() };
-    check(manager).unwrap_or_else(|error| vec![Finding::problem(error.to_string(), "The user manager has to answer")])
+    check(manager).unwrap_or_else(|error| vec![not_looked_at(&error)])
+}
+
+/// Something that could not even be looked at.
+fn not_looked_at(error: &SetupError) -> Finding {
+    let found = Finding::problem(error.to_string(), "The user manager has to answer");
+    // All the others say what to do.
+    if matches!(error, SetupError::Refused(_)) { found } else { Finding { fix: None, ..found } }
 }
 
 pub(super) fn manager(here: &Here) -> Vec<Finding> {
@@ -96,10 +103,17 @@ fn socket(name: &str, state: &UnitState) -> Finding {
     match (state.is_enabled(), state.is_active()) {
         (true, true) => Finding::ok(format!("{name} is enabled, and listens")),
         (_, false) if state.get("ActiveState") == "failed" => {
-            let fix = format!("Run `systemctl --user reset-failed`, then `systemctl --user start {name}`");
+            let fix = format!(
+                "`journalctl --user -u {name}` says why; then run `systemctl --user reset-failed {name}` and `systemctl \
+                 --user start {name}`"
+            );
             Finding::problem(format!("{name} has failed ({})", state.get("Result")), fix)
         }
-        (true, false) => Finding::problem(format!("{name} is enabled, but does not listen"), start),
+        (true, false) => {
+            // Where its address is taken, systemd 257 and later do not even call it failed.
+            let fix = format!("{start}; where that fails, `journalctl --user -u {name}` says why");
+            Finding::problem(format!("{name} is enabled, but does not listen"), fix)
+        }
         (false, true) => Finding::warning(format!("{name} listens, but will not after the next start"), start),
         (false, false) if name == WEBHOOK_SOCKET => Finding::ok(format!("{name} is not enabled: no webhooks")),
         (false, false) => Finding::warning(format!("{name} is installed, but not enabled"), start),
@@ -109,14 +123,25 @@ fn socket(name: &str, state: &UnitState) -> Finding {
 pub(super) fn running(here: &Here) -> Vec<Finding> {
     with_manager(here, |manager| {
         let states = states(manager)?;
-        let failed =
-            states.iter().filter(|(name, state)| name.ends_with(".service") && state.get("ActiveState") == "failed");
-        let mut found: Vec<_> = failed
-            .map(|(name, state)| {
+        let services = states.iter().filter(|(name, _)| name.ends_with(".service"));
+        let mut found: Vec<_> = services
+            .filter_map(|(name, state)| {
+                let how = match state {
+                    state if state.get("ActiveState") == "failed" => "has failed",
+                    // The units have no limit of starts, so this is what a broken service is for good.
+                    state if state.is_to_be_restarted() => "fails, and is started again each time",
+                    _ => return None,
+                };
                 let fix = format!("`journalctl --user -u {name}` says why");
-                Finding::problem(format!("{name} has failed ({})", state.get("Result")), fix)
+                Some(Finding::problem(format!("{name} {how} ({})", state.get("Result")), fix))
             })
             .collect();
+        for (name, state) in &states {
+            if manager.is_outdated(name, state, &here.program)? {
+                let fix = format!("Run `waitbus install`, or `systemctl --user restart {name}`");
+                found.push(Finding::warning(format!("{name} still runs the program before an update"), fix));
+            }
+        }
         let listens = states.iter().any(|(name, state)| SOCKETS.contains(name) && state.is_active());
         if let HubState::Running(status) = &here.hub
             && listens
@@ -151,10 +176,7 @@ pub(super) fn secret(here: &Here) -> Vec<Finding> {
         Err(error) => return vec![Finding::problem(error.to_string(), "No secret can be handed over before that")],
     };
     let looked = |known| look(here, &keeper, known);
-    KNOWN
-        .into_iter()
-        .map(|known| looked(known).unwrap_or_else(|error| Finding::problem(error.to_string(), "")))
-        .collect()
+    KNOWN.into_iter().map(|known| looked(known).unwrap_or_else(|error| not_looked_at(&error))).collect()
 }
 
 fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupError> {
@@ -205,7 +227,11 @@ pub(super) fn secret_store(here: &Here) -> Vec<Finding> {
         })
         .collect();
     if found.is_empty() {
-        let better = if best == Rung::File { "; systemd encrypts for a user from version 256 on" } else { "" };
+        let better = if best == Rung::File && KIND == Kind::Systemd {
+            "; systemd encrypts for a user from version 256 on"
+        } else {
+            ""
+        };
         found.push(Finding::ok(format!("the best that works here: {best}{better}")));
     }
     found

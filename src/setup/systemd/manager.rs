@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::directories::{BadDirectory, Directories};
 use crate::setup::SetupError;
 use crate::setup::request::{Refused, Request};
-use crate::sys::manager::has_user_manager;
+use crate::sys::manager::{has_user_manager, runs};
 
 /// The manager, which answers.
 #[derive(Clone, Debug)]
@@ -46,11 +46,17 @@ impl UnitState {
     pub fn is_active(&self) -> bool {
         matches!(self.get("ActiveState"), "active" | "reloading" | "activating")
     }
+
+    /// Whether it has ended as it should not and waits to be started again.
+    #[must_use]
+    pub fn is_to_be_restarted(&self) -> bool {
+        self.get("SubState").starts_with("auto-restart")
+    }
 }
 
 /// What is asked for.
 const PROPERTIES: &str =
-    "--property=Id,LoadState,UnitFileState,ActiveState,Result,FragmentPath,NeedDaemonReload,MainPID";
+    "--property=Id,LoadState,UnitFileState,ActiveState,SubState,Result,FragmentPath,NeedDaemonReload,MainPID";
 
 impl Manager {
     /// The manager of this session.
@@ -105,6 +111,16 @@ impl Manager {
         let path = said.split_once("path=").and_then(|(_, rest)| Some(rest.split_once(" ; ")?.0));
         // A shell stands there for a program that systemd cannot run itself.
         Ok(path.filter(|path| *path != "/bin/sh").map(PathBuf::from))
+    }
+
+    /// Whether a service still runs the program that was there before the one that its unit names, or before `program`
+    /// where the unit's is not known.
+    pub fn is_outdated(&self, unit: &str, state: &UnitState, program: &Path) -> Result<bool, Refused> {
+        if !state.is_active() || !unit.ends_with(".service") {
+            return Ok(false);
+        }
+        let named = self.program_of(unit)?;
+        Ok(runs(state.get("MainPID"), named.as_deref().unwrap_or(program)) == Some(false))
     }
 
     /// The directories that a service chooses when nobody tells it any.

@@ -34,8 +34,13 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     plan.extend(about(&manager, &["enable"], &without(UnitState::is_enabled)));
     // In one go: a socket that listens elsewhere now is opened anew while its service is down. A service whose sockets
     // are what they were keeps them, and whoever waits resumes.
-    let changed = |name: &&str| changes.iter().any(|change| change.path.ends_with(name));
-    let outdated: Vec<_> = states.those(UnitState::is_active).into_iter().filter(changed).collect();
+    let changed = |name: &str| changes.iter().any(|change| change.path.ends_with(name));
+    let mut outdated = Vec::new();
+    for (name, state) in &states.0 {
+        if state.is_active() && (changed(name) || manager.is_outdated(name, state, wanted.program)?) {
+            outdated.push(*name);
+        }
+    }
     plan.extend(about(&manager, &["try-restart"], &outdated));
     plan.extend(about(&manager, &["start"], &without(UnitState::is_active)));
     Ok(plan)

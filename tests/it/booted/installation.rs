@@ -65,7 +65,11 @@ fn a_new_program_in_place_of_the_old_serves_the_waiters_of_the_old() {
         copy(machine);
         // The old one goes on with a file that has no name any more.
         emit();
-        machine.dev(&format!("{MINE} install; systemctl --user restart waitbus.service"));
+        // `install` said that nothing had to be done, and the old one went on.
+        assert!(machine.dev(&format!("{MINE} doctor")).contains("waitbus.service still runs the program before"));
+        let said = machine.dev(&format!("{MINE} install"));
+        assert_eq!(said, "ran systemctl --user try-restart waitbus.service");
+        assert_eq!(machine.dev(&format!("{MINE} install")), "nothing has to be done");
         emit();
         for tail in &mut tails {
             assert_eq!(tail.code(), 0, "{}", tail.errors());

@@ -70,6 +70,34 @@ fn a_unit_of_somebody_elses_is_named_and_neither_replaced_nor_removed() {
 }
 
 #[test]
+fn doctor_says_what_keeps_the_services_from_starting() {
+    // A service that failed each time was never "failed", because it was always about to be started again; a secret that
+    // was empty was to be helped by a restart; and of a port that was taken not even the place where it is said.
+    on_every_systemd("doctor_says_what_keeps_the_services_from_starting", |machine| {
+        machine.enable();
+        machine.drop_in("waitbus.service", "[Service]\nExecStart=\nExecStart=/bin/false\nRestartSec=1h\n");
+        machine.emit("deploy", 1);
+        machine.until("waitbus.service", "SubState", |state| state.starts_with("auto-restart"));
+        let doctor = || run(machine, &[], PROGRAM, &["doctor"]);
+        let (code, said) = doctor();
+        assert!(code == Some(3) && said.contains("waitbus.service fails, and is started again"), "{said}");
+
+        machine.write("/home/dev/.local/state/waitbus/credentials/github-webhook-secret", "");
+        let (_, said) = run(machine, &[], PROGRAM, &["secret", "list"]);
+        assert!(said.contains("github-webhook-secret: not set"), "{said}");
+
+        let mut taken = machine.command_of_dev(&["socat", "TCP-LISTEN:9000,bind=127.0.0.1", "PIPE"]).spawn().unwrap();
+        machine.dev("until ss -ltn 2>/dev/null | grep -q :9000 || grep -q ':2328 ' /proc/net/tcp; do :; done");
+        let (code, _) = run(machine, &[], PROGRAM, &["install", "--webhook"]);
+        assert_eq!(code, Some(3));
+        let (_, said) = doctor();
+        assert!(said.contains("`journalctl --user -u waitbus-webhook.socket` says why"), "{said}");
+        taken.kill().unwrap();
+        taken.wait().unwrap();
+    });
+}
+
+#[test]
 fn the_service_uses_the_directories_of_whoever_installs_whatever_they_and_the_program_are_called() {
     let name = "the_service_uses_the_directories_of_whoever_installs_whatever_they_and_the_program_are_called";
     on_every_systemd(name, |machine| {
