@@ -157,7 +157,9 @@ impl Asked {
         let conditions = &self.conditions;
         let subscribe = if conditions.is_empty() { conditions::nothing() } else { conditions.subscribe()? };
         let typed = if conditions.is_empty() { "what --none-of forbids".to_owned() } else { conditions.typed() };
-        Ok(Plain { subscribe, sources: conditions.source.clone(), typed })
+        let filter = subscribe.filter().map_err(Failure::usage)?;
+        let sources = filter.sources().into_iter().map(str::to_owned).collect();
+        Ok(Plain { subscribe, sources, typed })
     }
 
     /// Refuses what does not go together.
@@ -229,6 +231,10 @@ mod tests {
     use super::*;
 
     fn asked(arguments: &[&str]) -> Result<Vec<String>, String> {
+        question(arguments).map(|question| question.outstanding())
+    }
+
+    fn question(arguments: &[&str]) -> Result<Box<dyn Question>, String> {
         #[derive(Debug, clap::Parser)]
         struct Cli {
             #[command(flatten)]
@@ -240,7 +246,7 @@ mod tests {
             Some(commit) => super::super::commit::unknown(commit).map(|commit| Box::new(commit) as Box<dyn Question>),
             None => cli.asked.question(),
         };
-        question.map(|question| question.outstanding()).map_err(|failure| failure.to_string())
+        question.map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -296,6 +302,37 @@ mod tests {
             let refusal = asked(bad).unwrap_err();
             assert!(refusal.contains(sentence), "{bad:?}: {refusal}");
         }
+    }
+
+    /// `--match source=x` and `--where 'source == "x"'` waited for a dead source until the timeout.
+    #[test]
+    fn a_source_is_named_by_whatever_asks_for_it() {
+        let lost = |arguments: &[&str], dead: &[&str]| {
+            let dead = dead.iter().map(|&source| source.to_owned()).collect();
+            question(arguments).unwrap().is_lost_without(&dead)
+        };
+        for asked in [
+            &["--source", "a"][..],
+            &["--match", "source=a"],
+            &["--match", "fields.source=\"a\"", "--type", "t"],
+            &["--where", "source == \"a\" && fields.x != 1"],
+            &["--where", "\"a\" == fields.source", "--source", "b"],
+            &["--match", "source=a", "--none-of", "c:d=1"],
+            &["--match", "source=a", "--quiet-for", "1s"],
+        ] {
+            assert!(lost(asked, &["a"]), "{asked:?}");
+            assert!(!lost(asked, &["e"]), "{asked:?}");
+        }
+        for asked in [
+            &["--source", "a", "--source", "b"][..],
+            &["--source", "a", "--match", "source=b"],
+            &["--match", "source!=a"],
+            &["--where", "source == \"a\" || source == \"b\""],
+            &["--type", "t"],
+        ] {
+            assert!(!lost(asked, &["a"]), "{asked:?}");
+        }
+        assert!(lost(&["--source", "a", "--match", "source=b"], &["a", "b"]));
     }
 
     #[test]

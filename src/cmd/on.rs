@@ -121,7 +121,7 @@ enum Turn {
 }
 
 async fn repeat(arguments: &Arguments, order: &Order<'_>) -> Result<Exit, Failure> {
-    let (commit, question) = arguments.wait.question()?;
+    let (commit, _) = arguments.wait.question()?;
     if commit.is_some() {
         return Err(Failure::usage("--loop and --sha do not go together: a commit has one verdict"));
     }
@@ -134,7 +134,7 @@ async fn repeat(arguments: &Arguments, order: &Order<'_>) -> Result<Exit, Failur
             biased;
             signal = signals.next() => repeater.hear(signal),
             waiter = arguments.ask(order.directories) => break waiter?,
-            () = &mut late => return Ok(arguments.wait.timed_out(&question.outstanding())),
+            () = &mut late => return Ok(arguments.wait.timed_out(None)),
         }
         if let Some(end) = repeater.end.take() {
             return end;
@@ -163,7 +163,7 @@ async fn repeat(arguments: &Arguments, order: &Order<'_>) -> Result<Exit, Failur
                     late.set(arguments.wait.late());
                 }
             }
-            Ok(Turn::Late) => repeater.end = Some(Ok(arguments.wait.timed_out(&waiter.outstanding()))),
+            Ok(Turn::Late) => repeater.end = Some(Ok(arguments.wait.timed_out(Some(&waiter.outstanding())))),
             Err(failure) => repeater.end = Some(Err(failure)),
         }
         repeater.start_next();

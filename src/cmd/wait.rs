@@ -206,7 +206,6 @@ impl Wait {
         counts: &dyn Fn(&Shown),
     ) -> Result<Outcome, Failure> {
         let (commit, question) = self.question()?;
-        let outstanding = question.outstanding();
         let mut interrupted = pin!(interrupted());
         let mut late = pin!(self.late());
         let mut waiter = tokio::select! {
@@ -216,14 +215,14 @@ impl Wait {
                 Opened::Answered(ending) => return Ok(Outcome::Answered(ending)),
                 Opened::Waiting(waiter) => waiter,
             },
-            () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(&outstanding))),
+            () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(None))),
         };
         loop {
             let news = tokio::select! {
                 biased;
                 exit = &mut interrupted => return exit.map(Outcome::Otherwise),
                 news = waiter.next() => news?,
-                () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(&waiter.outstanding()))),
+                () = &mut late => return Ok(Outcome::Otherwise(self.timed_out(Some(&waiter.outstanding())))),
             };
             match news {
                 News::Gap(gap) => self.patience.gap(&gap)?,
@@ -285,14 +284,21 @@ impl Wait {
         }
     }
 
-    /// Says that it has, and what is still missing.
-    pub(super) fn timed_out(&self, outstanding: &[String]) -> Exit {
-        if !self.patience.is_quiet() {
-            let after = self.timeout.unwrap_or_default().as_secs_f64();
-            output::say(&format!("waitbus: timed out after {after} s; still outstanding:"));
-            for part in outstanding {
-                output::say(&format!("  {}", one_line(part)));
+    /// Says that it has, and what is still missing; or that nothing could be asked until then.
+    pub(super) fn timed_out(&self, outstanding: Option<&[String]>) -> Exit {
+        if self.patience.is_quiet() {
+            return Exit::TimedOut;
+        }
+        let after = self.timeout.unwrap_or_default().as_secs_f64();
+        match outstanding {
+            Some(parts) => {
+                output::say(&format!("waitbus: timed out after {after} s; still outstanding:"));
+                parts.iter().for_each(|part| output::say(&format!("  {}", one_line(part))));
             }
+            None => output::say(&format!(
+                "waitbus: timed out after {after} s, before the hub or the log had answered; if that was long enough, \
+                 `waitbus doctor` says what is wrong"
+            )),
         }
         Exit::TimedOut
     }

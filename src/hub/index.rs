@@ -151,6 +151,19 @@ mod tests {
         assert_eq!(index.candidates(&event), [42, 100, 101, 103].map(SubscriberId));
     }
 
+    /// An expression names a field by one path, a condition by another where a field is called `fields`: the event was
+    /// lost to whoever asked for it.
+    #[test]
+    fn a_field_that_is_called_fields_hides_nothing_from_an_expression() {
+        let filter =
+            Subscribe { where_: Some("fields.env == \"prod\"".into()), ..Subscribe::default() }.filter().unwrap();
+        let mut index = Index::default();
+        index.insert(SubscriberId(1), &filter);
+        let event = record(1, "deploy", &json!({"env": "prod", "fields": {"env": "test"}, "fields.env": "test"}));
+        assert!(filter.wants(&event) && filter.may_want(&event));
+        assert_eq!(index.candidates(&event), [SubscriberId(1)]);
+    }
+
     #[test]
     fn nothing_is_left_of_those_who_went() {
         let mut index = Index::default();

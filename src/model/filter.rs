@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::event::{Found, Record};
 use super::expression::Expression;
 use super::limits::MAX_LOOP_CONDITIONS;
-use super::predicate::{Condition, Conjunction};
+use super::predicate::{Condition, Conjunction, Test};
 use super::row::{PartialEnvelope, Row};
 
 /// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
@@ -116,6 +118,19 @@ impl Filter {
         self.where_.iter().flat_map(|expression| expression.required())
     }
 
+    /// The sources of which an event must have one; none if any will do, as far as that can be told from the filter.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&str> {
+        if let Some(name) = self.required().find_map(source) {
+            return vec![name];
+        }
+        fn one_of(all: &Conjunction) -> Option<Vec<&str>> {
+            all.groups().find_map(|group| group.iter().map(source).collect())
+        }
+        let each: Option<Vec<_>> = self.alternatives.iter().map(one_of).collect();
+        each.unwrap_or_default().concat()
+    }
+
     /// Whether the subscriber may have to hear of this row, told in a short time.
     #[must_use]
     pub fn may_concern(&self, row: &Row) -> bool {
@@ -169,6 +184,14 @@ impl Filter {
     pub fn reads_payload(&self) -> bool {
         self.where_.as_ref().is_some_and(|expression| expression.reads_payload())
             || self.alternatives.iter().flat_map(Conjunction::conditions).any(Condition::reads_payload)
+    }
+}
+
+/// The source that a condition requires.
+fn source(condition: &Condition) -> Option<&str> {
+    match (&*condition.key, &condition.test) {
+        ("source" | "fields.source", Test::Equals(Value::String(name))) => Some(name),
+        _ => None,
     }
 }
 

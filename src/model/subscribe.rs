@@ -115,10 +115,11 @@ impl Subscribe {
         Ok(subscribe)
     }
 
-    /// Whether there may be patterns among the conditions, which take time to compile.
+    /// How many patterns there may be among the conditions, which take time to compile and memory to keep.
     #[must_use]
-    pub fn has_patterns(&self) -> bool {
-        self.alternatives.iter().flatten().any(|condition| condition.contains('~') || condition.contains("*="))
+    pub fn patterns(&self) -> usize {
+        let may_be_one = |condition: &&String| condition.contains('~') || condition.contains("*=");
+        self.alternatives.iter().flatten().filter(may_be_one).count()
     }
 
     /// Compiles what was asked for.

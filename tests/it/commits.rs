@@ -238,13 +238,14 @@ fn what_happens_while_the_hub_is_away_is_part_of_the_verdict() {
 #[test]
 fn what_cannot_be_answered_says_what_is_missing() {
     let bus = Bus::new();
-    let (code, out, said) = end(&bus, &["wait", "--sha", "3484a3f", "--repo", "octo/hello", "--timeout", "10ms"]);
+    let _hub = bus.hub();
+    let (code, out, said) = end(&bus, &["wait", "--sha", "3484a3f", "--repo", "octo/hello", "--timeout", "300ms"]);
     assert_eq!((code, &*out), (124, ""));
     assert!(said.contains("a first run of 3484a3f in octo/hello"), "{said}");
     tell(&bus, "workflow_run", run(1, 2, "in_progress", None));
-    let (code, _, said) = end(&bus, &["wait", "--sha", "3484a3f", "--timeout", "10ms"]);
+    let (code, _, said) = end(&bus, &["wait", "--sha", "3484a3f", "--timeout", "300ms"]);
     assert!(code == 124 && said.contains("w1 (run 10, attempt 2): in_progress"), "{said}");
-    let (code, _, said) = end(&bus, &["wait", "--sha", "3484a3f", "--repo", "me/hello", "--timeout", "10ms"]);
+    let (code, _, said) = end(&bus, &["wait", "--sha", "3484a3f", "--repo", "me/hello", "--timeout", "300ms"]);
     assert!(code == 124 && said.contains("also seen in octo/hello"), "{said}");
 
     let alike = "3484a3fffffffffffffffffffffffffffffffff0";

@@ -114,33 +114,33 @@ const ENDINGS: &[Case] = &[
     ),
     // Time.
     case(
-        &["--source", "a", "--match", "x=1", "--count", "3", "--timeout", "30ms"],
+        &["--source", "a", "--match", "x=1", "--count", "3", "--timeout", "300ms"],
         Nothing,
         124,
         "",
-        "waitbus: timed out after 0.03 s; still outstanding:\n  --source a --match x=1 (another 3 times)",
+        "waitbus: timed out after 0.3 s; still outstanding:\n  --source a --match x=1 (another 3 times)",
     ),
     case(
-        &["--since", "1h", "--all-of", "old:conclusion=success", "--all-of", "b[x=1]:y=2", "--timeout", "30ms"],
+        &["--since", "1h", "--all-of", "old:conclusion=success", "--all-of", "b[x=1]:y=2", "--timeout", "300ms"],
         Nothing,
         124,
         "",
-        "waitbus: timed out after 0.03 s; still outstanding:\n  old:conclusion=success\n  b[x=1]:y=2",
+        "waitbus: timed out after 0.3 s; still outstanding:\n  old:conclusion=success\n  b[x=1]:y=2",
     ),
     case(
         // It has succeeded, and then failed: what counts is how it stands.
-        &["--since", "1h", "--all-of", "old:conclusion=success", "--timeout", "30ms"],
+        &["--since", "1h", "--all-of", "old:conclusion=success", "--timeout", "300ms"],
         Nothing,
         124,
         "",
-        "waitbus: timed out after 0.03 s; still outstanding:\n  old:conclusion=success",
+        "waitbus: timed out after 0.3 s; still outstanding:\n  old:conclusion=success",
     ),
     case(
-        &["--since", "1h", "--then", "old:conclusion=failure", "--then", "b:y=2", "--timeout", "30ms"],
+        &["--since", "1h", "--then", "old:conclusion=failure", "--then", "b:y=2", "--timeout", "300ms"],
         Nothing,
         124,
         "old:conclusion=failure: old t: failure",
-        "waitbus: timed out after 0.03 s; still outstanding:\n  b:y=2",
+        "waitbus: timed out after 0.3 s; still outstanding:\n  b:y=2",
     ),
     case(&["--source", "a", "--timeout", "1ms", "-q"], Nothing, 124, "", ""),
     // What cannot be known.
@@ -301,6 +301,25 @@ fn a_source_that_is_dead_already_ends_the_wait_and_may_be_waited_for() {
     let _alive = announced(&bus);
     emit(&bus, "docker", "");
     assert_eq!(patient.ending(), (Some(0), "docker t".to_owned(), String::new()));
+}
+
+/// It said what was outstanding, as if that could have happened, and nothing of the bus that was not there.
+#[test]
+fn a_timeout_before_the_bus_has_answered_says_so() {
+    let bus = Bus::new();
+    std::fs::create_dir_all(bus.state()).unwrap();
+    std::fs::write(bus.database(), "no log").unwrap();
+    for arguments in [&["wait"][..], &["on", "--loop"]] {
+        let arguments = [
+            arguments,
+            &["--source", "a", "--timeout", "300ms"],
+            if arguments[0] == "on" { &["--", "true"] } else { &[] },
+        ];
+        let (code, out, err) = Process::start(bus.command(&arguments.concat())).ending();
+        let said = "waitbus: timed out after 0.3 s, before the hub or the log had answered; if that was long enough, \
+                    `waitbus doctor` says what is wrong";
+        assert_eq!((code, &*out, &*err), (Some(124), "", said));
+    }
 }
 
 #[test]

@@ -34,6 +34,26 @@ fn a_mistyped_name_draws_a_warning_at_once_with_the_nearest_known_one() {
     }
 }
 
+/// The README's own wait for a run warned of its source, its type and its field.
+#[test]
+fn what_the_protocol_says_of_runs_is_no_mistake_before_the_first_run() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    bus.emit("deploy", 1);
+    let said = notes(&bus, &json!({"match": "source=run", "event_types": ["started", "finished"]}));
+    assert_eq!(said, Vec::<String>::new());
+    let protocol = include_str!("../../PROTOCOL.md");
+    let (_, section) = protocol.split_once("### Source `run`").unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let first_cells = rows.map(|row| row.split(" | ").next().unwrap());
+    let fields: Vec<_> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(fields.contains(&"junit_problem"), "{fields:?}");
+    for field in fields {
+        assert_eq!(notes(&bus, &json!({"match": format!("{field}?")})), Vec::<String>::new(), "{field}");
+    }
+}
+
 #[test]
 fn before_the_first_event_nobody_is_scolded_for_a_new_name() {
     let bus = Bus::new();

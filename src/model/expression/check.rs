@@ -194,7 +194,8 @@ fn path(node: &IdedExpr) -> Option<String> {
     match &node.expr {
         Expr::Ident(name) if matches!(&**name, "source" | "event_type" | "owner" | "repo") => Some(name.clone()),
         Expr::Select(SelectExpr { operand, field, test: false }) => {
-            matches!(&operand.expr, Expr::Ident(name) if name == "fields").then(|| format!("fields.{field}"))
+            // Bare, because `fields.x` is also the path of what a field called `fields` has.
+            matches!(&operand.expr, Expr::Ident(name) if name == "fields").then(|| field.clone())
         }
         _ => None,
     }

@@ -13,7 +13,7 @@
 //! nothing.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::told::{Key, Repository, State, Told};
 use crate::model::verdict::Verdict;
@@ -72,27 +72,56 @@ impl Units {
 
     /// Those that are judged: what another one contains is left out.
     pub(super) fn judged(&self) -> impl Iterator<Item = (&Repository, &Key, &Unit)> {
-        self.0
-            .iter()
-            .filter(|((repository, key), unit)| !self.is_contained(repository, key, unit))
-            .map(|((repository, key), unit)| (repository, key, unit))
+        let containers = Containers::of(self);
+        let units = self.0.iter().map(|((repository, key), unit)| (repository, key, unit));
+        units.filter(move |(repository, key, unit)| !containers.contain(repository, key, unit))
+    }
+}
+
+/// What contains others, found by what it has in common with them: a commit may have thousands of checks, of which
+/// each event asks.
+#[derive(Debug, Default)]
+struct Containers<'a> {
+    suites_of_runs: BTreeSet<(&'a Repository, i64)>,
+    suites_of_checks: BTreeSet<(&'a Repository, i64)>,
+    jobs: BTreeSet<(&'a Repository, i64)>,
+    /// The latest run of each workflow, by its name.
+    latest: BTreeMap<(&'a Repository, &'a str), i64>,
+}
+
+impl<'a> Containers<'a> {
+    fn of(units: &'a Units) -> Containers<'a> {
+        let mut containers = Containers::default();
+        for ((repository, key), unit) in &units.0 {
+            let suite = unit.suite.map(|suite| (repository, suite));
+            match key {
+                Key::Run(id) => {
+                    containers.suites_of_runs.extend(suite);
+                    containers.jobs.extend(unit.jobs.keys().map(|&(_, job)| (repository, job)));
+                    let latest = containers.latest.entry((repository, &unit.name)).or_insert(*id);
+                    *latest = (*latest).max(*id);
+                }
+                Key::Check(..) => containers.suites_of_checks.extend(suite),
+                Key::Suite(_) | Key::Status(_) => {}
+            }
+        }
+        containers
     }
 
-    fn is_contained(&self, repository: &Repository, key: &Key, unit: &Unit) -> bool {
-        let mut neighbours =
-            self.0.iter().filter(|((place, _), _)| place == repository).map(|((_, key), unit)| (key, unit));
+    fn contain(&self, repository: &Repository, key: &Key, unit: &Unit) -> bool {
+        let is_among = |suites: &BTreeSet<_>| unit.suite.is_some_and(|suite| suites.contains(&(repository, suite)));
         match key {
             Key::Status(_) => false,
             Key::Run(id) => {
                 unit.verdict().as_ref().is_some_and(is_cancelled)
-                    && neighbours
-                        .any(|(key, run)| matches!(key, Key::Run(later) if later > id) && run.name == unit.name)
+                    && self.latest.get(&(repository, &*unit.name)).is_some_and(|latest| latest > id)
             }
-            Key::Check(..) => neighbours.any(|(other, run)| {
-                matches!(other, Key::Run(_)) && (run.has_suite(unit.suite) || run.has_job(unit.generation))
-            }),
-            Key::Suite(_) => neighbours
-                .any(|(other, part)| matches!(other, Key::Run(_) | Key::Check(..)) && part.has_suite(unit.suite)),
+            // The check run that GitHub makes of a job has its id.
+            Key::Check(..) => {
+                is_among(&self.suites_of_runs)
+                    || (unit.generation != 0 && self.jobs.contains(&(repository, unit.generation)))
+            }
+            Key::Suite(_) => is_among(&self.suites_of_runs) || is_among(&self.suites_of_checks),
         }
     }
 }
@@ -191,15 +220,6 @@ impl Unit {
         }
         let open = self.jobs().map(|(_, job)| &job.state).find(|state| state.verdict().is_none());
         self.own.as_ref().or(open).map_or("expected", State::word).to_owned()
-    }
-
-    fn has_suite(&self, suite: Option<i64>) -> bool {
-        suite.is_some() && self.suite == suite
-    }
-
-    /// The check run that GitHub makes of a job has its id.
-    fn has_job(&self, id: i64) -> bool {
-        id != 0 && self.jobs.keys().any(|(_, job)| *job == id)
     }
 }
 

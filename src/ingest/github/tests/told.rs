@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
+use super::super::tables;
 use super::*;
+use crate::model::frame::Subscribe;
+use crate::model::vocabulary::{self, Vocabulary};
 
 /// Asserts the summary and exactly these fields.
 fn assert_says(event: &str, body: &str, summary: &str, fields: &Value) {
@@ -220,4 +223,30 @@ fn a_commit_of_zeros_is_no_commit() {
     let zeros = "0".repeat(40);
     let fields = draft_of("push", &json!({"before": zeros, "after": zeros}).to_string()).fields;
     assert!(fields.is_empty(), "{fields:?}");
+}
+
+/// `wait --sha` warned of the field `before`, which its user had not asked for.
+#[test]
+fn nobody_is_warned_of_a_field_before_the_first_delivery_that_has_it() {
+    let mut vocabulary = Vocabulary::default();
+    vocabulary.add(vocabulary::Kind::Source, "deploy");
+    let events = [
+        "workflow_run",
+        "workflow_job",
+        "check_run",
+        "check_suite",
+        "status",
+        "deployment_status",
+        "push",
+        "pull_request",
+        "pull_request_review",
+        "issue_comment",
+        "release",
+        "any other",
+    ];
+    let rows = events.into_iter().flat_map(tables::table).chain(tables::EVERY_EVENT);
+    for (name, ..) in rows {
+        let subscribe = Subscribe { alternatives: vec![vec![format!("{name}?")]], ..Subscribe::default() };
+        assert_eq!(vocabulary.notes(&subscribe.filter().unwrap(), &|_| false), [""; 0]);
+    }
 }

@@ -132,3 +132,14 @@ fn it_subscribes_to_the_commit_and_to_what_may_take_its_place() {
         "digits are no number"
     );
 }
+
+/// Each event compared every check of the commit with every other one: a wait for a commit with a thousand of them was
+/// busy for a minute.
+#[test]
+fn a_commit_with_thousands_of_checks_is_judged_in_a_moment() {
+    let history: Vec<_> = (1..=10_000).map(|id| check("codecov", &format!("check {id}"), id, "success")).collect();
+    let began = Instant::now();
+    assert_eq!(verdict(asked(), &history), Some(Verdict::Success));
+    let elapsed = began.elapsed();
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+}
