@@ -293,7 +293,9 @@ impl Wait {
         match outstanding {
             Some(parts) => {
                 output::say(&format!("waitbus: timed out after {after} s; still outstanding:"));
-                parts.iter().for_each(|part| output::say(&format!("  {}", one_line(part))));
+                for part in parts {
+                    output::say(&format!("  {}", one_line(part)));
+                }
             }
             None => output::say(&format!(
                 "waitbus: timed out after {after} s, before the hub or the log had answered; if that was long enough, \

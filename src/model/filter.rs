@@ -124,10 +124,7 @@ impl Filter {
         if let Some(name) = self.required().find_map(source) {
             return vec![name];
         }
-        fn one_of(all: &Conjunction) -> Option<Vec<&str>> {
-            all.groups().find_map(|group| group.iter().map(source).collect())
-        }
-        let each: Option<Vec<_>> = self.alternatives.iter().map(one_of).collect();
+        let each: Option<Vec<_>> = self.alternatives.iter().map(sources).collect();
         each.unwrap_or_default().concat()
     }
 
@@ -185,6 +182,11 @@ impl Filter {
         self.where_.as_ref().is_some_and(|expression| expression.reads_payload())
             || self.alternatives.iter().flat_map(Conjunction::conditions).any(Condition::reads_payload)
     }
+}
+
+/// The sources of which a conjunction requires one.
+fn sources(all: &Conjunction) -> Option<Vec<&str>> {
+    all.groups().find_map(|group| group.iter().map(source).collect())
 }
 
 /// The source that a condition requires.
