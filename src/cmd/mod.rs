@@ -98,7 +98,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         // These work where nobody has a home: a command runs whether or not there is a bus.
         Verb::Run(arguments) => run::run(&arguments, directories),
         Verb::Relay => Ok(run::run_relay()),
-        Verb::Completions(arguments) => completions::run(&arguments, Cli::command()),
+        Verb::Completions(arguments) => completions::run(&arguments, &Cli::command()),
         Verb::Man(arguments) => man::run(&arguments, Cli::command()),
 
         Verb::Serve(arguments) => serve::serve(&arguments, directories?, passed()?),
