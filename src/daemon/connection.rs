@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::Accepting;
-use super::compile::{Compiled, Compiler};
+use super::compile::Compiler;
 use crate::hub::{Opinion, Question, SubscriberId};
 use crate::model::codec;
 use crate::model::filter::Filter;
@@ -142,7 +142,7 @@ async fn run(
         Ok(subscribe) => compiler.compile(subscribe).await,
         Err(rejection) => Err(rejection),
     };
-    let Compiled { subscribe, filter, room } = match compiled {
+    let (subscribe, filter) = match compiled {
         Ok(compiled) => compiled,
         Err(rejection) => return reject(&stream, &rejection).await,
     };
@@ -162,7 +162,6 @@ async fn run(
     .await;
     // A hub that is gone need not be told.
     let _ = facts.send(Fact::Gone(id));
-    drop(room);
 }
 
 /// Reads the first frame, or `None` if the client hangs up before it has sent anything.

@@ -20,9 +20,6 @@ pub const MAX_CONDITION_BYTES: usize = 4_096;
 pub const MAX_PATH_SEGMENTS: usize = 16;
 /// Compiled size of one regular expression or glob, in bytes. `regex` is linear in its input; this bounds memory.
 pub const MAX_REGEX_BYTES: usize = 256 * 1024;
-/// Regular expressions and globs that one hub holds for all its subscribers. A usual one takes a few KiB, so that a
-/// thousand waits have two each; if every one took as much as it may, all of them would take 512 MiB.
-pub const MAX_PATTERNS: usize = 2_048;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest expression of `where`, in bytes: a page of conditions. Its parser takes time and stack for each of them: of

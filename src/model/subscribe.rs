@@ -115,11 +115,10 @@ impl Subscribe {
         Ok(subscribe)
     }
 
-    /// How many patterns there may be among the conditions, which take time to compile and memory to keep.
+    /// Whether there may be patterns among the conditions, which take time to compile.
     #[must_use]
-    pub fn patterns(&self) -> usize {
-        let may_be_one = |condition: &&String| condition.contains('~') || condition.contains("*=");
-        self.alternatives.iter().flatten().filter(may_be_one).count()
+    pub fn has_patterns(&self) -> bool {
+        self.alternatives.iter().flatten().any(|condition| condition.contains('~') || condition.contains("*="))
     }
 
     /// Compiles what was asked for.
