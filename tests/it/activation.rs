@@ -400,16 +400,21 @@ fn serve_is_idle_when_both_of_its_parts_are() {
 }
 
 #[test]
-fn a_listener_with_a_socket_of_its_own_stays() {
+fn a_service_with_sockets_of_its_own_stays() {
     // What came after it would find nobody, because no manager keeps that socket.
     let bus = Bus::new();
     std::fs::create_dir_all(bus.root().join("config")).unwrap();
     std::fs::write(bus.root().join("config/waitbus.toml"), "idle_exit = '50ms'").unwrap();
     let (mut own, _) = bus.listen();
+    let person = Bus::new();
+    std::fs::create_dir_all(person.root().join("config")).unwrap();
+    std::fs::write(person.root().join("config/waitbus.toml"), "idle_exit = '50ms'").unwrap();
+    let mut hub = person.hub();
     let sockets = Sockets::bind(&bus);
     let mut passed = sockets.start(&bus, &["listen"], &["webhook"]);
     passed.ready();
     assert_eq!(passed.code(), 0, "the configuration says so: {}", passed.errors());
-    assert_eq!(own.child.try_wait().unwrap(), None);
+    assert_eq!((own.child.try_wait().unwrap(), hub.child.try_wait().unwrap()), (None, None));
     own.stop();
+    hub.stop();
 }

@@ -235,10 +235,15 @@ fn a_reload_changes_how_much_is_logged_and_tells_the_manager_when() {
     // Without the key it is what it was without the file.
     configure(&bus, "log = 'off'");
     reload(&hub, &ear);
+    configure(&bus, "log = 'loud'");
+    reload(&hub, &ear);
     fs::remove_file(bus.root().join("config/waitbus.toml")).unwrap();
     reload(&hub, &ear);
-    let said = hub.said("read again");
-    assert!(said.contains("info"), "nothing was said while it was off: {said}");
+    let said = hub.said("the configuration");
+    assert!(
+        said.contains("read again") && said.contains("info"),
+        "nothing was said while it was off, nor of what changes nothing: {said}"
+    );
     hub.stop();
     assert!(!hub.errors().contains("panicked"));
 }
