@@ -1,14 +1,10 @@
 //! Asking a hub about itself, without starting one.
 
-use std::time::Duration;
-
 use super::connection::{Connection, DialError, Received};
 use crate::config::directories::{BadDirectory, Directories};
 use crate::model::frame::{HubStatus, Subscribe};
+use crate::model::limits::STATUS_TIMEOUT;
 use crate::sys::lock::{Holder, HubLock};
-
-/// How long a hub that runs may take to answer; its loop never works longer than milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known about the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +51,8 @@ pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
             }
         }
     };
-    let late = || Err(format!("it did not answer within {} s", PATIENCE.as_secs()));
-    Ok(match tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| late()) {
+    let late = || Err(format!("it did not answer within {} s", STATUS_TIMEOUT.as_secs()));
+    Ok(match tokio::time::timeout(STATUS_TIMEOUT, asked).await.unwrap_or_else(|_| late()) {
         Ok(status) => HubState::Running(status),
         Err(problem) => HubState::Silent { pid, problem },
     })

@@ -21,10 +21,10 @@ use crate::waiting::quiet::Quiet;
 use crate::waiting::sequence::Sequence;
 use crate::waiting::{self, Question};
 
-/// The same for `--help`.
+/// How `--help` of a verb that waits ends.
 pub(super) const HELP: &str = "Examples:
   waitbus wait --source github --match \"conclusion=success\"
-  waitbus wait --all-of github[workflow_name=ci]:conclusion=success --all-of deploy:status=done --timeout 30m
+  waitbus wait --all-of 'github[workflow_name=ci]:conclusion=success' --all-of deploy:status=done
   waitbus wait --source tests --quiet-for 1m --none-of tests:conclusion=failure
   waitbus wait --sha HEAD --timeout 30m
 

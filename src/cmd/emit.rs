@@ -21,7 +21,7 @@ use crate::store::Appended;
 /// Prints the event's id. Works without a hub: the event is committed, and a hub that starts later delivers it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  waitbus emit --source deploy --type finished --status completed --conclusion success --field env=prod
+  waitbus emit --source deploy --type finished --conclusion success --field env=prod
   build-events | waitbus emit --batch")]
 pub(super) struct Arguments {
     /// Who says it: letters, digits, `_`, `-` and `.`

@@ -37,28 +37,19 @@ pub use exit::{Exit, Failure};
 use crate::config::directories::Directories;
 use crate::sys::activation::Passed;
 
-/// The event bus of a workstation: wait for CI runs, tests, containers, files and agents instead of polling.
+/// The event bus of a workstation: wait for CI runs, commands and whatever programs emit, instead of polling.
 #[derive(Debug, Parser)]
 #[command(name = "waitbus", version, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
-    verb: AnyVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum AnyVerb {
-    #[command(flatten)]
-    OfTheBus(Verb),
-    Run(run::Arguments),
-    /// What `run` leaves behind when its command does
-    #[command(name = run::RELAY, hide = true)]
-    Relay,
+    verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     Wait(Box<wait::Arguments>),
     On(Box<on::Arguments>),
+    Run(run::Arguments),
     Emit(emit::Arguments),
     Tail(tail::Arguments),
     Replay(replay::Arguments),
@@ -75,6 +66,9 @@ enum Verb {
     Completions(completions::Arguments),
     Man(man::Arguments),
     Demo(demo::Arguments),
+    /// What `run` leaves behind when its command does
+    #[command(name = run::RELAY, hide = true)]
+    Relay,
 }
 
 /// Runs the program: the arguments of the process, its environment, its exit code.
@@ -88,13 +82,7 @@ pub fn main() -> ExitCode {
             return if message.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    let outcome = match verb {
-        AnyVerb::OfTheBus(verb) => run(verb),
-        // Its command runs whether or not there is a bus.
-        AnyVerb::Run(arguments) => run::run(&arguments, Directories::from_environment()),
-        AnyVerb::Relay => Ok(run::run_relay()),
-    };
-    match outcome {
+    match run(verb) {
         Ok(Exit::Success) if output::was_lost() => Exit::Bus.into(),
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -105,30 +93,31 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<Exit, Failure> {
-    // These two describe the program, and work where nobody has a home.
-    match &verb {
-        Verb::Completions(arguments) => return completions::run(arguments, Cli::command()),
-        Verb::Man(arguments) => return man::run(arguments, Cli::command()),
-        _ => {}
-    }
-    let directories = Directories::from_environment().map_err(Failure::usage)?;
+    let directories = Directories::from_environment().map_err(Failure::usage);
     match verb {
-        Verb::Completions(_) | Verb::Man(_) => Ok(Exit::Success),
-        Verb::Serve(arguments) => serve::serve(&arguments, directories, passed()?),
-        Verb::Hub(arguments) => serve::hub(&arguments, directories, passed()?),
-        Verb::Listen(arguments) => serve::listen(&arguments, directories, passed()?),
-        Verb::Replay(arguments) => replay::run(&arguments, &directories),
-        Verb::Prune(arguments) => prune::run(&arguments, &directories),
-        Verb::Mark(arguments) => mark::run(&arguments, &directories),
-        Verb::Secret(arguments) => secret::run(&arguments, &directories),
-        Verb::Install(arguments) => install::install(&arguments, &directories),
-        Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories),
-        Verb::Emit(arguments) => emit::run(arguments, &directories),
-        Verb::On(arguments) => on::run(&arguments, &directories),
-        Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories)),
-        Verb::Tail(arguments) => block_on(tail::run(arguments, &directories)),
-        Verb::Status(arguments) => block_on(status::run(arguments, &directories)),
-        Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories)),
+        // These work where nobody has a home: a command runs whether or not there is a bus.
+        Verb::Run(arguments) => run::run(&arguments, directories),
+        Verb::Relay => Ok(run::run_relay()),
+        Verb::Completions(arguments) => completions::run(&arguments, &Cli::command()),
+        Verb::Man(arguments) => man::run(&arguments, Cli::command()),
+
+        Verb::Serve(arguments) => serve::serve(&arguments, directories?, passed()?),
+        Verb::Hub(arguments) => serve::hub(&arguments, directories?, passed()?),
+        Verb::Listen(arguments) => serve::listen(&arguments, directories?, passed()?),
+
+        Verb::Emit(arguments) => emit::run(arguments, &directories?),
+        Verb::Replay(arguments) => replay::run(&arguments, &directories?),
+        Verb::Mark(arguments) => mark::run(&arguments, &directories?),
+        Verb::Prune(arguments) => prune::run(&arguments, &directories?),
+        Verb::Secret(arguments) => secret::run(&arguments, &directories?),
+        Verb::Install(arguments) => install::install(&arguments, &directories?),
+        Verb::Uninstall(arguments) => install::uninstall(&arguments, &directories?),
+        Verb::On(arguments) => on::run(&arguments, &directories?),
+
+        Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories?)),
+        Verb::Tail(arguments) => block_on(tail::run(arguments, &directories?)),
+        Verb::Status(arguments) => block_on(status::run(arguments, &directories?)),
+        Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories?)),
         Verb::Demo(arguments) => block_on(demo::run(arguments)),
     }
 }

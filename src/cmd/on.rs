@@ -37,7 +37,7 @@ use crate::waiting::none_of::FORBIDDEN;
 #[command(after_help = "Examples:
   waitbus on --source run --match name=build --verdict -- ./deploy.sh
   waitbus on --loop --restart --source fs -- cargo test
-  waitbus on --loop --type workflow_run --match conclusion=failure -- sh -c 'jq .fields.url \"$WAITBUS_EVENT_FILE\"'")]
+  waitbus on --loop --source github --match conclusion=failure -- sh -c 'jq . \"$WAITBUS_EVENT_FILE\"'")]
 pub(super) struct Arguments {
     #[command(flatten)]
     wait: Wait,

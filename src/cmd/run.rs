@@ -14,7 +14,7 @@ use crate::child::foreground::Foreground;
 use crate::child::stderr::{Standard, Tail, copy_all};
 use crate::child::{Ended, NotStarted};
 use crate::client::{Receipt, Reporter, Told};
-use crate::config::directories::{BadDirectory, Directories};
+use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::model::limits::{TELL_END_TIMEOUT, TELL_START_TIMEOUT};
 use crate::sys::{detach, signals};
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     command: Vec<OsString>,
 }
 
-pub(super) fn run(arguments: &Arguments, directories: Result<Directories, BadDirectory>) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, directories: Result<Directories, Failure>) -> Result<Exit, Failure> {
     let mut foreground = listen()?;
     let Some((program, rest)) = arguments.command.split_first() else {
         return Err(Failure::usage("run what? Write the command after `--`"));
@@ -109,7 +109,7 @@ struct Bus {
 }
 
 impl Bus {
-    fn open(directories: Result<Directories, BadDirectory>, quiet: bool) -> Bus {
+    fn open(directories: Result<Directories, Failure>, quiet: bool) -> Bus {
         let mut bus = Bus { reporter: None, start: None, silent: false, quiet };
         match directories {
             Ok(directories) => bus.reporter = Some(Reporter::start(directories)),

@@ -4,16 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+pub(super) use crate::model::duration::parse as duration;
+
 use crate::client::BusError;
 use crate::config::directories::Directories;
-use crate::model::duration::parse;
 use crate::model::id::EventId;
 use crate::store::{LogPaths, Reader, StoreError};
-
-/// `500ms`, `30s`, `10m`, `1h30m`, `30d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    parse(text)
-}
 
 /// A point from which to read: a cursor, or a time before now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,19 +66,6 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_need_a_unit() {
-        let milliseconds = |text: &str| duration(text).map(|duration| duration.as_millis());
-        assert_eq!(milliseconds("500ms"), Ok(500));
-        assert_eq!(milliseconds("30s"), Ok(30_000));
-        assert_eq!(milliseconds("1h30m"), Ok(5_400_000));
-        assert_eq!(milliseconds("30d"), Ok(30 * 86_400_000));
-        assert_eq!(milliseconds("0s"), Ok(0));
-        for bad in ["", "5", "-5s", "soon", "1 fortnight", "99999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_point_in_time_has_four_spellings() {

@@ -11,8 +11,8 @@
 //! [`Hub::came`], [`Hub::went`], [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::disconnected`],
 //! [`Hub::writable`], [`Hub::tick`] (facts);
 //! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_question`] → [`Hub::judged`] (what is
-//! decided beside the loop); [`Hub::next_write`] → [`Hub::outbox`] →
-//! [`Hub::wrote`] or [`Hub::blocked`] (bytes); [`Hub::deadline`] (when to call `tick`).
+//! decided beside the loop); [`Hub::next_write`] → [`Hub::outbox`] → [`Hub::wrote`] or [`Hub::blocked`] (bytes);
+//! [`Hub::deadline`] (when to call `tick`).
 
 mod asked;
 mod facts;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::codec;
 use super::event::{ENVELOPE, Event, Fields};
-use super::limits::MAX_FRAME_BYTES;
+use super::limits::{KEPT_FIELD_BYTES, MAX_FRAME_BYTES};
 
 /// The frame of an event: `event`, or `truncated` where that would exceed the cap.
 #[must_use]
@@ -91,10 +91,6 @@ pub fn event_of(body: &Map<String, Value>) -> Option<Event> {
         fields,
     })
 }
-
-/// Bytes of each of the two fields that a `truncated` frame keeps whatever else is left out; a verdict is a word.
-/// With every column at its bound and every character of it escaped to six, the envelope takes about 15 KiB: they fit.
-const KEPT_FIELD_BYTES: usize = 1_024;
 
 fn encode_truncated(event: &Event) -> Bytes {
     let mut kept = Fields::new();

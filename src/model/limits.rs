@@ -122,6 +122,8 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Runs of a commit that the line of its verdict names: a person begins with the first, and a program has them all.
 pub const NAMED_RUNS: usize = 3;
+/// How long a hub that runs may take to say how it is: its loop never works longer than milliseconds.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client waits for a hub that it started to say that it is ready.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size above which the log lines of services whose lines nobody else takes are thrown away at the next start, in bytes:
@@ -168,6 +170,9 @@ pub const MAX_TEST_NAME_CHARS: usize = 150;
 
 /// Longest `source`, `event_type` or `ingest_method`, in bytes: names, not texts.
 pub const MAX_NAME_BYTES: usize = 64;
+/// Longest name that is compared with the known ones, in characters: the cost is the product of two lengths, and what is
+/// longer than any name was not mistyped.
+pub const MAX_COMPARED_CHARS: usize = MAX_NAME_BYTES;
 /// Longest `owner` or `repo`, in bytes; GitHub allows 39 and 100.
 pub const MAX_REPO_BYTES: usize = 128;
 /// Longest `delivery_id`, in bytes; GitHub's are UUIDs, other sources build theirs from names and numbers.
@@ -183,6 +188,10 @@ pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
 /// Longest text that a webhook source puts into one field, in bytes. Names, titles and URLs are shorter; a longer
 /// one is cut, so that some twenty of them still travel in one frame. The payload keeps the whole.
 pub const MAX_FIELD_TEXT_BYTES: usize = 2_048;
+/// Bytes of each of the two fields (`status`, `conclusion`) that a `truncated` frame keeps whatever else is left out: a
+/// verdict is a word. With every column at its bound and every character of it escaped to six, the envelope takes about
+/// 15 KiB, so they fit.
+pub const KEPT_FIELD_BYTES: usize = 1_024;
 /// How deep a value in `fields` may be nested. JSON parsers give up at 100 or so (`serde_json` at 128), and a reader of
 /// the wire must never meet a frame that it cannot parse.
 pub const MAX_FIELD_DEPTH: usize = 64;
@@ -248,10 +257,13 @@ pub const SHORT_SECRET_BYTES: usize = 16;
 /// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
 pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-// ---- the configuration ----------------------------------------------------------------------------------------
+// ---- the configuration and the command line -------------------------------------------------------------------
 
 /// Largest configuration file, in bytes: pages of comments, and nothing that somebody put there by mistake.
 pub const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
+
+/// Longest duration that is taken, in seconds: a century. A longer one is a typing error, and sums would overflow.
+pub const MAX_DURATION_SECS: u64 = 100 * 366 * 24 * 3_600;
 
 // ---- socket paths ---------------------------------------------------------------------------------------------
 

@@ -1,18 +1,18 @@
 //! What somebody may have meant who wrote a name that nobody has.
 
-/// Longest name that is compared, in characters: the cost is the product of two lengths, and what is longer than any
-/// name of a source was not mistyped.
-const LONGEST: usize = 64;
+use super::limits::MAX_COMPARED_CHARS;
 
 /// The known name that is nearest to a mistyped one, if one is near: a letter or two, left out, doubled, swapped or
 /// wrong, but never so many that hardly anything is left of the name.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
-    if length > LONGEST {
+    if length > MAX_COMPARED_CHARS {
         return None;
     }
     let far = (length / 3).clamp(1, 3);
-    let near = known.into_iter().filter(|known| known.len() <= 4 * LONGEST && known.chars().count() <= LONGEST);
+    let near = known
+        .into_iter()
+        .filter(|known| known.len() <= 4 * MAX_COMPARED_CHARS && known.chars().count() <= MAX_COMPARED_CHARS);
     let distances = near.map(|known| (strsim::osa_distance(&name.to_lowercase(), &known.to_lowercase()), known));
     distances.filter(|&(distance, _)| distance <= far).min().map(|(_, known)| known)
 }

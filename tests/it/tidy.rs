@@ -13,6 +13,7 @@ use waitbus::cmd::Exit;
 use crate::harness::program;
 
 const README: &str = include_str!("../../README.md");
+const WAITING: &str = include_str!("../../WAITING.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 const PLATFORM: &str = include_str!("../../PLATFORM.md");
 
@@ -297,14 +298,14 @@ fn the_readme_has_every_exit_code() {
 }
 
 #[test]
-fn the_readme_has_every_environment_variable() {
+fn the_documents_have_every_environment_variable() {
     let known = fs::read_to_string(root().join("src/config/environment.rs")).unwrap();
     let variable = Regex::new(r#""(WAITBUS_\w+)""#).unwrap();
     let names = |text: &str| variable.captures_iter(text).map(|captures| captures[1].to_owned()).collect();
     let known: BTreeSet<String> = names(&known);
-    let documented =
-        table(README, "| variable | means |").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    assert_eq!(known, documented, "left: src/config/environment.rs, right: README.md");
+    let documented = [table(README, "| variable | means |"), table(WAITING, "| variable | is |")].concat();
+    let documented = documented.iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    assert_eq!(known, documented, "left: src/config/environment.rs, right: README.md and WAITING.md");
     let used: BTreeSet<String> = sources().iter().flat_map(|file| names(&file.code)).collect();
     assert_eq!(used, known, "every variable is named in src/config/environment.rs only");
 }

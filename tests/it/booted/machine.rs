@@ -158,7 +158,8 @@ impl Machine {
             "--all",
             "--target",
             &self.leader.to_string(),
-            "env",
+            // The path of this machine may have nothing in that one.
+            "/usr/bin/env",
             "-i",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
         ]);
