@@ -106,13 +106,17 @@ fn a_thousand_costly_subscribers_do_not_hold_up_a_simple_one() {
 fn expressions_and_patterns_do_not_hold_up_each_other() {
     let bus = Bus::new();
     let _hub = bus.hub();
-    // Each is busy with one lane for far longer than the other needs.
     let _patterns: Vec<_> = (0..60).map(|n| bus.subscribe(&patterns(n))).collect();
     let mut expression = bus.subscribe(&quiet(json!({"where": "source == 'deploy' && fields.n >= 0"})));
-    load(&bus, 0);
-    bus.emit_batch("deploy", 0..200);
-    assert_eq!(expression.numbers(200), (0..200).collect::<Vec<_>>());
-    assert!(status(&bus)["lagging"].as_u64().unwrap() > 0, "the patterns are not done");
+    // The patterns take longer than the expression, but on a busy machine not every time. If it had to wait for them, none
+    // would ever be left when it is done.
+    let is_first = |round| {
+        load(&bus, round);
+        bus.emit_batch("deploy", 0..200);
+        assert_eq!(expression.numbers(200), (0..200).collect::<Vec<_>>());
+        status(&bus)["lagging"].as_u64().unwrap() > 0
+    };
+    assert!((0..20).any(is_first), "the expression was never done before the patterns");
 }
 
 #[test]
