@@ -303,6 +303,53 @@ fn a_source_that_is_dead_already_ends_the_wait_and_may_be_waited_for() {
     assert_eq!(patient.ending(), (Some(0), "docker t".to_owned(), String::new()));
 }
 
+/// A death was judged only when it was heard of. Of a source that had said what was asked of it and then died, somebody
+/// else took that back, and the wait went on as if it could be said again.
+#[test]
+fn what_a_dead_source_had_said_and_is_taken_back_ends_the_wait() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut witness = bus.subscribe(&json!({"match": ["source=docker", "event_id=null"]}));
+    let asked = ["--all-of", "docker:conclusion=success", "--all-of", "a:conclusion=success"];
+    let mut wait = bus.wait(&asked);
+    let mut patient = bus.wait(&[&asked[..], &["--allow-absent"]].concat());
+    emit(&bus, "docker", "success");
+    drop(announced(&bus));
+    while witness.frame()["state"] != "dead" {}
+    emit(&bus, "docker", "failure");
+    assert_eq!(wait.ending(), (Some(3), String::new(), LOST.to_owned()));
+    let mut wait = bus.wait(&asked[..2]);
+    assert_eq!(wait.ending(), (Some(3), String::new(), LOST.to_owned()), "it is still dead");
+    let _alive = announced(&bus);
+    let mut wait = bus.wait(&asked);
+    emit(&bus, "docker", "success");
+    emit(&bus, "docker", "failure");
+    emit(&bus, "docker", "success");
+    emit(&bus, "a", "success");
+    for process in [&mut wait, &mut patient] {
+        let (code, out, err) = process.ending();
+        assert_eq!((code, out.lines().count(), &*err), (Some(0), 2, ""));
+    }
+}
+
+/// One that comes back is no reason to end, although it was dead under the same wait.
+#[test]
+fn a_source_that_has_come_back_may_take_back_what_it_has_said() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut witness = bus.subscribe(&json!({"match": ["source=docker", "event_id=null"]}));
+    let mut wait = bus.wait(&["--all-of", "docker:conclusion=success", "--all-of", "a:conclusion=success"]);
+    emit(&bus, "docker", "success");
+    drop(announced(&bus));
+    while witness.frame()["state"] != "dead" {}
+    let _alive = announced(&bus);
+    for (source, conclusion) in [("docker", "failure"), ("a", "success"), ("docker", "success")] {
+        emit(&bus, source, conclusion);
+    }
+    let (code, out, err) = wait.ending();
+    assert_eq!((code, out.lines().count(), &*err), (Some(0), 2, ""));
+}
+
 /// It said what was outstanding, as if that could have happened, and nothing of the bus that was not there.
 #[test]
 fn a_timeout_before_the_bus_has_answered_says_so() {
