@@ -279,6 +279,38 @@ fn what_makes_no_sense_ends_with_2_and_a_sentence_and_nothing_is_started() {
     assert!(!bus.runtime().exists() && !bus.state().exists(), "nothing was started");
 }
 
+/// What was typed was shown as it was: it broke the line of the message, and its escapes reached the terminal.
+#[test]
+fn what_makes_no_sense_is_shown_without_its_control_characters() {
+    let bus = Bus::new();
+    let wrong = "a\nb\u{1b}[31m\u{9b}\u{202e}";
+    for arguments in [
+        &["--all-of", &format!("{wrong}:b")][..],
+        &["--then", &format!("a:b>{wrong}")],
+        &["--match", &format!("a~{wrong}(")],
+        &["--match", "a*=[\u{9b}-\n]"],
+        &["--where", wrong],
+        &["--repo", wrong],
+        &["--sha", wrong],
+        &["--exit-on", wrong],
+        &["--exit-on", &format!("a={wrong}")],
+        &["--timeout", wrong],
+        &["--since", wrong],
+        &["--after", wrong],
+        &["--count", wrong],
+        &[wrong],
+        &[&format!("--{wrong}")],
+    ] {
+        let output = bus.run(&[&["wait"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let acts = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said:?}");
+        assert!(!said.contains(acts) && said.contains("\\n") && !said.contains("a\nb"), "{arguments:?}: {said:?}");
+        let is_ours = said.starts_with("waitbus: ");
+        assert!(!is_ours || said.lines().count() == 1, "{arguments:?}: {said:?}");
+    }
+}
+
 #[test]
 fn a_source_that_is_dead_already_ends_the_wait_and_may_be_waited_for() {
     let bus = Bus::new();
