@@ -105,7 +105,8 @@ impl Waiter {
             };
             let Some(record) = record else {
                 let cursor = self.feed.cursor();
-                let reason = GapReason::UnreadableRow;
+                // It was read when it was brought, so it has gone since.
+                let reason = GapReason::Pruned;
                 return Ok(News::Gap(Gap { reason, since: cursor, resumed_at: cursor, missed: Some(1) }));
             };
             match self.question.see(&record, Instant::now()) {
