@@ -1,7 +1,7 @@
 //! A question put to a feed, to its answer. Whoever waits, a command or a tool of an agent, does it through this; what
 //! to show, how long to wait and what a gap means stay with them.
 
-use std::collections::BTreeSet;
+use std::slice;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -35,7 +35,10 @@ pub struct Waiter {
     directories: Directories,
     feed: Feed,
     question: Box<dyn Question>,
-    dead: BTreeSet<String>,
+    /// The newest that is known of each source that is dead, in the order in which they died.
+    dead: Vec<SourceStatus>,
+    /// Whether it has been told that the question is lost.
+    told_lost: bool,
 }
 
 impl Waiter {
@@ -50,13 +53,14 @@ impl Waiter {
         let subscribe = Subscribe { since, heartbeat: false, ..question.subscription() };
         let feed = Feed::open(directories, subscribe, options).await?;
         question.begin(Instant::now());
-        Ok(Waiter { directories: directories.clone(), feed, question, dead: BTreeSet::new() })
+        Ok(Waiter { directories: directories.clone(), feed, question, dead: Vec::new(), told_lost: false })
     }
 
     /// Puts another question of the same subscription, about what comes after the last answer.
     pub fn ask_again(&mut self, mut question: Box<dyn Question>) {
         question.begin(Instant::now());
         self.question = question;
+        self.told_lost = false;
     }
 
     /// Where the events come from.
@@ -79,6 +83,12 @@ impl Waiter {
             {
                 return Ok(self.ends(ending));
             }
+            if let Some(status) = self.fatal_death()
+                && !self.feed.is_replaying().await?
+            {
+                self.told_lost = true;
+                return Ok(News::Dead(status));
+            }
             let Some(item) = self.item_in_time().await? else {
                 match self.question.tick(Instant::now()) {
                     Some(ending) => return Ok(self.ends(ending)),
@@ -87,13 +97,16 @@ impl Waiter {
             };
             let record = match item {
                 Item::Gap(gap) => return Ok(News::Gap(gap)),
-                Item::Source(status) if self.is_lost_with(&status) => return Ok(News::Dead(status)),
-                Item::Source(_) => continue,
+                Item::Source(status) => {
+                    self.learn(status);
+                    continue;
+                }
                 Item::Event { id, body } => self.record(id, &body)?,
             };
             let Some(record) = record else {
                 let cursor = self.feed.cursor();
-                let reason = GapReason::UnreadableRow;
+                // It was read when it was brought, so it has gone since.
+                let reason = GapReason::Pruned;
                 return Ok(News::Gap(Gap { reason, since: cursor, resumed_at: cursor, missed: Some(1) }));
             };
             match self.question.see(&record, Instant::now()) {
@@ -112,14 +125,26 @@ impl Waiter {
         News::Ends(ending)
     }
 
-    fn is_lost_with(&mut self, status: &SourceStatus) -> bool {
+    fn learn(&mut self, status: SourceStatus) {
+        self.dead.retain(|known| known.source != status.source);
         if status.state == SourceState::Dead {
-            self.dead.insert(status.source.clone());
-            self.question.is_lost_without(&self.dead)
-        } else {
-            self.dead.remove(&status.source);
-            false
+            self.dead.push(status);
         }
+    }
+
+    /// The death with which the question is lost, until that has been told. It need not be news: an event can take back
+    /// what a source had said before it died.
+    fn fatal_death(&mut self) -> Option<SourceStatus> {
+        let question = &self.question;
+        let lost = |dead: &[SourceStatus]| {
+            question.is_lost_without(&dead.iter().map(|status| status.source.clone()).collect())
+        };
+        self.told_lost &= lost(&self.dead);
+        if self.told_lost || !lost(&self.dead) {
+            return None;
+        }
+        let alone = self.dead.iter().rev().find(|status| lost(slice::from_ref(status)));
+        alone.or(self.dead.last()).cloned()
     }
 
     /// The next item, or `None` when the question's deadline has come first and the log has nothing that was committed

@@ -30,11 +30,13 @@ mod wait;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
 
 use crate::config::directories::Directories;
+use crate::model::text::escaped;
 use crate::sys::activation::Passed;
 
 /// The event bus of a workstation: wait for CI runs, commands and whatever programs emit, instead of polling.
@@ -76,7 +78,8 @@ enum Verb {
 pub fn main() -> ExitCode {
     let verb = match Cli::try_parse() {
         Ok(cli) => cli.verb,
-        Err(message) => {
+        Err(mut message) => {
+            escape_typed(&mut message);
             // Help goes to standard output and ends well; anything else is a usage error.
             let _ = message.print();
             return if message.use_stderr() { Exit::Usage } else { Exit::Success }.into();
@@ -89,6 +92,20 @@ pub fn main() -> ExitCode {
             output::say(&format!("waitbus: {failure}"));
             failure.exit.into()
         }
+    }
+}
+
+/// Escapes what a message about the command line repeats of it.
+fn escape_typed(message: &mut clap::Error) {
+    let typed = |(kind, value): (ContextKind, &ContextValue)| match value {
+        ContextValue::String(text) => Some((kind, escaped(text))).filter(|(_, shown)| shown != text),
+        _ => None,
+    };
+    let found: Vec<_> = message.context().filter_map(typed).collect();
+    for (kind, shown) in found {
+        message.insert(kind, ContextValue::String(shown));
+        // Advice repeats it as well.
+        message.remove(ContextKind::Suggested);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value};
 
 use crate::model::id::EventId;
-use crate::model::text::{is_invisible, one_line};
+use crate::model::text::{escaped, is_invisible, one_line};
 use crate::waiting::Shown;
 
 /// The reader of our output has gone, which is its right: `waitbus tail | head -1` is no error.
@@ -33,9 +33,10 @@ pub(super) fn was_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Says something to the person at the terminal, if there still is one.
+/// Says something to the person at the terminal, if there still is one, and nothing that only the terminal would read.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let shown: Vec<_> = text.lines().map(escaped).collect();
+    let _ = writeln!(io::stderr().lock(), "{}", shown.join("\n"));
 }
 
 /// An event as a line: the whole of it with its cursor as JSON, or its summary.

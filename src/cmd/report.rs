@@ -46,6 +46,9 @@ impl Run {
     /// A new run. Of what was typed, only the command's own name is told: its arguments may hold secrets.
     pub(super) fn of(program: &OsStr, name: Option<&str>) -> Result<Run, Failure> {
         let command = one_line(&Path::new(program).file_name().unwrap_or(program).to_string_lossy());
+        if program.is_empty() {
+            return Err(Failure::usage("the command is empty: write what to run after `--`"));
+        }
         let name = name.map_or_else(|| command.clone(), one_line);
         if name.is_empty() {
             return Err(Failure::usage("--name is empty: give a name that somebody can wait for"));

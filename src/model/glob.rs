@@ -72,7 +72,7 @@ fn set(rest: &mut Peekable<Chars<'_>>, expression: &mut String) -> Result<(), St
             && let Some(to) = ahead.next().filter(|&to| to != ']')
         {
             if to < from {
-                return Err(format!("`{from}-{to}` is empty: `{to}` comes before `{from}`"));
+                return Err(format!("a range from {from:?} to {to:?} is empty: {to:?} comes before {from:?}"));
             }
             *rest = ahead;
             expression.push('-');

@@ -16,7 +16,7 @@ pub struct Sha(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSha {
     /// Not hexadecimal.
-    #[error("{text:?} is no commit: `{digit}` is not a hexadecimal digit")]
+    #[error("{text:?} is no commit: {digit:?} is not a hexadecimal digit")]
     NotHexadecimal {
         /// What was given, cut.
         text: String,
@@ -95,10 +95,12 @@ mod tests {
             ("", "not 0"),
             ("3484a3", "7 to 40 hexadecimal digits, not 6"),
             ("3484a3fb816e0859fd6e1cea078d76385ff506250", "not 41"),
-            ("HEAD", "`H` is not a hexadecimal digit"),
-            ("3484a3g", "`g` is not"),
-            ("3484a3f ", "` ` is not"),
+            ("HEAD", "'H' is not a hexadecimal digit"),
+            ("3484a3g", "'g' is not"),
+            ("3484a3f ", "' ' is not"),
             ("３484a3f", "is not a hexadecimal digit"),
+            ("3484a3f\n", "'\\n' is not"),
+            ("\u{1b}[31m", "'\\u{1b}' is not"),
         ] {
             let error = text.parse::<Sha>().unwrap_err().to_string();
             assert!(error.contains(problem), "{text}: {error}");

@@ -77,6 +77,17 @@ fn skip_command(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
+/// The same text with everything escaped that a terminal would act upon or not show. For what was typed, of which every
+/// character may be what is wrong.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Characters that take no space and hide or reorder what is around them: soft hyphens, bidirectional marks and
 /// overrides, zero-width characters, variation selectors, tags.
 #[must_use]
@@ -97,6 +108,11 @@ mod tests {
         assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "a [31mred bc d");
         assert_eq!(one_line("  spread\t out \n"), "spread out");
         assert_eq!(one_line("\u{9b}31m"), "31m");
+    }
+
+    #[test]
+    fn what_is_escaped_loses_nothing_and_does_nothing() {
+        assert_eq!(escaped("a\nb\u{1b}[31m\u{9b}\u{202e}é \\n"), r"a\nb\u{1b}[31m\u{9b}\u{202e}é \n");
     }
 
     #[test]

@@ -279,6 +279,38 @@ fn what_makes_no_sense_ends_with_2_and_a_sentence_and_nothing_is_started() {
     assert!(!bus.runtime().exists() && !bus.state().exists(), "nothing was started");
 }
 
+/// What was typed was shown as it was: it broke the line of the message, and its escapes reached the terminal.
+#[test]
+fn what_makes_no_sense_is_shown_without_its_control_characters() {
+    let bus = Bus::new();
+    let wrong = "a\nb\u{1b}[31m\u{9b}\u{202e}";
+    for arguments in [
+        &["--all-of", &format!("{wrong}:b")][..],
+        &["--then", &format!("a:b>{wrong}")],
+        &["--match", &format!("a~{wrong}(")],
+        &["--match", "a*=[\u{9b}-\n]"],
+        &["--where", wrong],
+        &["--repo", wrong],
+        &["--sha", wrong],
+        &["--exit-on", wrong],
+        &["--exit-on", &format!("a={wrong}")],
+        &["--timeout", wrong],
+        &["--since", wrong],
+        &["--after", wrong],
+        &["--count", wrong],
+        &[wrong],
+        &[&format!("--{wrong}")],
+    ] {
+        let output = bus.run(&[&["wait"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let acts = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said:?}");
+        assert!(!said.contains(acts) && said.contains("\\n") && !said.contains("a\nb"), "{arguments:?}: {said:?}");
+        let is_ours = said.starts_with("waitbus: ");
+        assert!(!is_ours || said.lines().count() == 1, "{arguments:?}: {said:?}");
+    }
+}
+
 #[test]
 fn a_source_that_is_dead_already_ends_the_wait_and_may_be_waited_for() {
     let bus = Bus::new();
@@ -301,6 +333,53 @@ fn a_source_that_is_dead_already_ends_the_wait_and_may_be_waited_for() {
     let _alive = announced(&bus);
     emit(&bus, "docker", "");
     assert_eq!(patient.ending(), (Some(0), "docker t".to_owned(), String::new()));
+}
+
+/// A death was judged only when it was heard of. Of a source that had said what was asked of it and then died, somebody
+/// else took that back, and the wait went on as if it could be said again.
+#[test]
+fn what_a_dead_source_had_said_and_is_taken_back_ends_the_wait() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut witness = bus.subscribe(&json!({"match": ["source=docker", "event_id=null"]}));
+    let asked = ["--all-of", "docker:conclusion=success", "--all-of", "a:conclusion=success"];
+    let mut wait = bus.wait(&asked);
+    let mut patient = bus.wait(&[&asked[..], &["--allow-absent"]].concat());
+    emit(&bus, "docker", "success");
+    drop(announced(&bus));
+    while witness.frame()["state"] != "dead" {}
+    emit(&bus, "docker", "failure");
+    assert_eq!(wait.ending(), (Some(3), String::new(), LOST.to_owned()));
+    let mut wait = bus.wait(&asked[..2]);
+    assert_eq!(wait.ending(), (Some(3), String::new(), LOST.to_owned()), "it is still dead");
+    let _alive = announced(&bus);
+    let mut wait = bus.wait(&asked);
+    emit(&bus, "docker", "success");
+    emit(&bus, "docker", "failure");
+    emit(&bus, "docker", "success");
+    emit(&bus, "a", "success");
+    for process in [&mut wait, &mut patient] {
+        let (code, out, err) = process.ending();
+        assert_eq!((code, out.lines().count(), &*err), (Some(0), 2, ""));
+    }
+}
+
+/// One that comes back is no reason to end, although it was dead under the same wait.
+#[test]
+fn a_source_that_has_come_back_may_take_back_what_it_has_said() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut witness = bus.subscribe(&json!({"match": ["source=docker", "event_id=null"]}));
+    let mut wait = bus.wait(&["--all-of", "docker:conclusion=success", "--all-of", "a:conclusion=success"]);
+    emit(&bus, "docker", "success");
+    drop(announced(&bus));
+    while witness.frame()["state"] != "dead" {}
+    let _alive = announced(&bus);
+    for (source, conclusion) in [("docker", "failure"), ("a", "success"), ("docker", "success")] {
+        emit(&bus, source, conclusion);
+    }
+    let (code, out, err) = wait.ending();
+    assert_eq!((code, out.lines().count(), &*err), (Some(0), 2, ""));
 }
 
 /// It said what was outstanding, as if that could have happened, and nothing of the bus that was not there.

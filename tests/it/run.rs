@@ -136,6 +136,12 @@ fn a_command_that_cannot_be_started_has_its_code_and_both_events() {
         assert_eq!((&fields["conclusion"], &fields["exit_code"]), (&json!("startup_failure"), &json!(code)));
     }
     assert_eq!(events(&bus).len(), 10, "a start and an end for each");
+    // It was told that a name was empty which it had not given.
+    for unnamed in [&["run", "--", ""][..], &["run", "--name", "tests", "--", "", "argument"]] {
+        let output = bus.run(unnamed);
+        assert_eq!((output.status.code(), stderr(&output).contains("the command is empty")), (Some(2), true));
+        assert!(!stderr(&output).contains("--name"), "{}", stderr(&output));
+    }
     for usage in
         [&["run"][..], &["run", "--"], &["run", "--name", " ", "--", "true"], &["run", "--junit", "--", "true"]]
     {

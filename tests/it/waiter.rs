@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use waitbus::client::{News, Options, Publisher, Waiter};
 use waitbus::config::directories::Directories;
+use waitbus::model::clause::Clause;
 use waitbus::model::event::{Draft, ingest_method};
-use waitbus::model::frame::Subscribe;
+use waitbus::model::frame::{GapReason, Subscribe};
 use waitbus::model::limits::GRACE;
 use waitbus::waiting::Ending;
+use waitbus::waiting::all_of::AllOf;
 use waitbus::waiting::matches::Plain;
 use waitbus::waiting::quiet::Quiet;
 
@@ -131,4 +133,21 @@ fn waits_chain_by_the_cursor_that_each_prints() {
     let quiet: serde_json::Value = serde_json::from_str(&quiet).unwrap();
     assert_eq!((&quiet["kind"], &quiet["matched"]), (&json!("quiet"), &json!(1)));
     assert_eq!(quiet["cursor"], bus.ok(&["mark"]));
+}
+
+/// What was pruned before it could be read was called unreadable, as if the log were damaged.
+#[tokio::test]
+async fn what_is_pruned_between_its_frame_and_its_payload_is_missing_because_it_was_pruned() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut witness = bus.subscribe(&json!({"match": "source=a"}));
+    let mut publisher = Publisher::open(&directories(&bus)).unwrap();
+    let clause = Clause::parse("a:payload.x=1").unwrap();
+    let question = Box::new(AllOf::new(vec![clause], Vec::new(), false));
+    let mut waiter = Waiter::open(&directories(&bus), question, None, Options { grace: GRACE }).await.unwrap();
+    publisher.publish(&draft(&json!({}), Some(r#"{"x": 1}"#))).unwrap();
+    assert_eq!(witness.frame()["kind"], "event", "the hub has read it");
+    bus.ok(&["prune", "--keep-rows", "0"]);
+    let Ok(News::Gap(gap)) = waiter.next().await else { panic!("it cannot be judged") };
+    assert_eq!((gap.reason, gap.missed), (GapReason::Pruned, Some(1)));
 }
