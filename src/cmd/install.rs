@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use similar::{Algorithm, ChangeTag, capture_diff_slices};
 
 use super::exit::{Exit, Failure};
 use super::output;
@@ -137,15 +138,13 @@ fn show(step: &Step) {
     };
 }
 
-/// The lines that differ, between those that both have at their beginning and end.
+/// The lines that differ, and no others.
 fn difference(before: &str, after: &str) -> Vec<String> {
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[head..], &new[head..]);
-    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
-    let sign = |sign: char| move |line: &&str| format!("    {sign} {line}");
-    old.iter().map(sign('-')).chain(new.iter().map(sign('+'))).collect()
+    let changes = capture_diff_slices(Algorithm::Myers, &old, &new);
+    let changes = changes.iter().flat_map(|change| change.iter_changes(&old, &new));
+    let differ = changes.filter(|change| change.tag() != ChangeTag::Equal);
+    differ.map(|change| format!("    {} {}", change.tag(), change.value())).collect()
 }
 
 /// What is to be said about a program in this place, before units rely on it.
@@ -182,6 +181,8 @@ mod tests {
         assert_eq!(difference("", "a\n"), ["    + a"]);
         assert_eq!(difference("a\na\n", "a\n"), ["    - a"]);
         assert!(difference("a\n", "a\n").is_empty());
+        // Everything between two changes was shown as removed and written again.
+        assert_eq!(difference("a\nb\nc\nd\ne\n", "A\nb\nc\nd\nE\n"), ["    - a", "    + A", "    - e", "    + E"]);
     }
 
     #[test]
