@@ -100,6 +100,19 @@ fn a_secret_is_stored_for_its_owner_alone_replaced_whole_and_used() {
 }
 
 #[test]
+fn a_secret_that_does_not_fit_on_the_disk_is_refused_with_the_place_it_is_for() {
+    // The message named a temporary file, which was gone by then.
+    let bus = Bus::new();
+    let script = "ulimit -f 0; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let mut command = bus.wrapped(&["sh", "-c", script], &["secret", "set", NAME, "--generate"]);
+    let output = command.env("XDG_RUNTIME_DIR", bus.root()).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.code() == Some(3) && said.contains(secret_file(&bus).to_str().unwrap()), "{said}");
+    assert!(!said.contains(".waitbus-"), "{said}");
+    assert_eq!(fs::read_dir(bus.state().join("credentials")).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_no_secret_is_refused_with_the_reason_and_changes_nothing() {
     let bus = Bus::new();
     let long = vec![b'x'; 4_097];
