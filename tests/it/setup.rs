@@ -207,6 +207,16 @@ fn doctor_names_what_is_wrong_with_its_fix_and_fails_for_problems_alone() {
     assert_eq!((code, found.lines().count()), (0, 1), "{found}");
     assert!(found.starts_with("warning manager"), "{found}");
 
+    // An ordinary `mkdir` of the configuration, which holds no secret, was warned of.
+    let configuration = bus.root().join("config");
+    fs::create_dir(&configuration).unwrap();
+    for (mode, warned) in [(0o755, false), (0o775, false), (0o777, true), (0o700, false)] {
+        fs::set_permissions(&configuration, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, found) = doctor();
+        assert!(code == 0 && found.contains("directories Run `chmod go-w ") == warned, "{mode:o}: {found}");
+        assert_eq!(found.contains("directories"), warned, "{mode:o}: {found}");
+    }
+
     bus.emit("deploy", 1);
     fs::set_permissions(bus.state(), fs::Permissions::from_mode(0o755)).unwrap();
     bus.set_secret();
