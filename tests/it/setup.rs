@@ -232,6 +232,12 @@ fn doctor_names_what_is_wrong_with_its_fix_and_fails_for_problems_alone() {
     }
     assert_eq!(fs::metadata(bus.state()).unwrap().permissions().mode() & 0o777, 0o755, "it looks and changes nothing");
 
+    // systemd starts no unit whose credential is there and cannot be read, and says so in the journal alone.
+    fs::set_permissions(secret_file(&bus), fs::Permissions::from_mode(0o000)).unwrap();
+    let (code, found) = doctor();
+    assert!(code == 3 && found.contains("problem secret Run `chmod 600 "), "{found}");
+    assert!(found.contains("waitbus secret rotate github-webhook-secret"), "{found}");
+
     // A page of the log is overwritten.
     let mut log = fs::read(bus.database()).unwrap();
     for database in ["events.db-wal", "events.db-shm"] {
