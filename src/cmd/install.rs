@@ -10,7 +10,7 @@ use super::output;
 use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::setup::files::Change;
-use crate::setup::{self, Plan, SetupError, Step, Wanted, systemd};
+use crate::setup::{self, Plan, Removal, SetupError, Step, Wanted, systemd};
 use crate::sys::manager::{KIND, Kind};
 
 /// Have the service manager open the sockets and run this program when somebody uses them
@@ -44,6 +44,7 @@ pub(super) struct Arguments {
 /// Stop and remove the services, their units and the secrets; only the log stays
 ///
 /// Drop-ins of your own stay as well, and so do the units of a package. Run again it says that nothing has to be done.
+/// Where no user manager can be told, the files go all the same.
 #[derive(Debug, Args)]
 pub(super) struct UninstallArguments {
     /// Print what would be done, and do nothing
@@ -74,7 +75,14 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
 }
 
 pub(super) fn uninstall(arguments: &UninstallArguments, directories: &Directories) -> Result<Exit, Failure> {
-    let plan = setup::uninstall(directories)?;
+    let Removal { plan, untold } = setup::uninstall(directories)?;
+    if let Some(problem) = untold {
+        output::say(&format!(
+            "waitbus: the user manager could not be told: {problem}. One that runs out of reach keeps the sockets and \
+             services that it has, and the listener its secret, until it ends or `systemctl --user stop 'waitbus*'` is \
+             run in its session"
+        ));
+    }
     if arguments.dry_run || plan.is_empty() {
         follow(&plan, arguments.dry_run)?;
     } else {

@@ -39,7 +39,7 @@ fn secret_file(bus: &Bus) -> PathBuf {
 #[test]
 fn without_a_user_manager_nothing_is_installed_and_the_message_says_what_works() {
     let bus = Bus::new();
-    for arguments in [&["install"][..], &["install", "--dry-run"], &["uninstall"]] {
+    for arguments in [&["install"][..], &["install", "--dry-run"]] {
         let output = run(&bus, arguments, b"");
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");
         let said = said(&output);
@@ -47,6 +47,48 @@ fn without_a_user_manager_nothing_is_installed_and_the_message_says_what_works()
         assert!(said.contains("enable-linger"), "{said}");
     }
     assert_eq!(fs::read_dir(bus.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_waitbus_has_written_goes_without_a_user_manager_as_well_and_nothing_else() {
+    // It ended with 3 and left everything, the secret first of all.
+    let bus = Bus::new();
+    let units = bus.root().join(".config/systemd/user");
+    let wants = units.join("sockets.target.wants");
+    let drop_ins = units.join("waitbus-webhook.service.d");
+    for directory in [&wants, &drop_ins] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let ours = "# Written by `waitbus install`, which writes it anew.\n";
+    let written = [
+        units.join("waitbus.socket"),
+        units.join("waitbus-webhook.service"),
+        drop_ins.join(format!("waitbus-{NAME}.conf")),
+        units.join(format!("waitbus-secret-{NAME}.socket")),
+    ];
+    for path in &written {
+        fs::write(path, ours).unwrap();
+    }
+    std::os::unix::fs::symlink(&written[0], wants.join("waitbus.socket")).unwrap();
+    let kept = [units.join("mine.service"), drop_ins.join("override.conf"), units.join("waitbus.service")];
+    for path in &kept {
+        fs::write(path, "[Service]\n").unwrap();
+    }
+    bus.set_secret();
+    bus.emit("deploy", 1);
+
+    let shown = run(&bus, &["uninstall", "--dry-run"], b"");
+    assert!(shown.status.success() && secret_file(&bus).exists() && written[0].exists(), "{}", said(&shown));
+    for again in [false, true] {
+        let output = run(&bus, &["uninstall"], b"");
+        let (out, said) = (String::from_utf8_lossy(&output.stdout).into_owned(), said(&output));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("could not be told") && said.contains("systemctl --user stop"), "{said}");
+        assert_eq!(out.contains("nothing has to be done"), again, "{out}");
+        assert!(written.iter().all(|path| !path.exists()) && !wants.exists(), "{out}");
+        assert!(!bus.state().join("credentials").exists() && bus.database().exists(), "{out}");
+        assert!(kept.iter().all(|path| path.exists()), "{out}");
+    }
 }
 
 #[test]
