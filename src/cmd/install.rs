@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use similar::{Algorithm, ChangeTag, capture_diff_slices};
 
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::setup::files::Change;
-use crate::setup::{self, Plan, SetupError, Step, Wanted, systemd};
+use crate::setup::{self, Plan, Removal, SetupError, Step, Wanted, systemd};
 use crate::sys::manager::{KIND, Kind};
 
 /// Have the service manager open the sockets and run this program when somebody uses them
@@ -43,6 +44,7 @@ pub(super) struct Arguments {
 /// Stop and remove the services, their units and the secrets; only the log stays
 ///
 /// Drop-ins of your own stay as well, and so do the units of a package. Run again it says that nothing has to be done.
+/// Where no user manager can be told, the files go all the same.
 #[derive(Debug, Args)]
 pub(super) struct UninstallArguments {
     /// Print what would be done, and do nothing
@@ -73,7 +75,14 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
 }
 
 pub(super) fn uninstall(arguments: &UninstallArguments, directories: &Directories) -> Result<Exit, Failure> {
-    let plan = setup::uninstall(directories)?;
+    let Removal { plan, untold } = setup::uninstall(directories)?;
+    if let Some(problem) = untold {
+        output::say(&format!(
+            "waitbus: the user manager could not be told: {problem}. One that runs out of reach keeps the sockets and \
+             services that it has, and the listener its secret, until it ends or `systemctl --user stop 'waitbus*'` is \
+             run in its session"
+        ));
+    }
     if arguments.dry_run || plan.is_empty() {
         follow(&plan, arguments.dry_run)?;
     } else {
@@ -137,15 +146,13 @@ fn show(step: &Step) {
     };
 }
 
-/// The lines that differ, between those that both have at their beginning and end.
+/// The lines that differ, and no others.
 fn difference(before: &str, after: &str) -> Vec<String> {
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[head..], &new[head..]);
-    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
-    let sign = |sign: char| move |line: &&str| format!("    {sign} {line}");
-    old.iter().map(sign('-')).chain(new.iter().map(sign('+'))).collect()
+    let changes = capture_diff_slices(Algorithm::Myers, &old, &new);
+    let changes = changes.iter().flat_map(|change| change.iter_changes(&old, &new));
+    let differ = changes.filter(|change| change.tag() != ChangeTag::Equal);
+    differ.map(|change| format!("    {} {}", change.tag(), change.value())).collect()
 }
 
 /// What is to be said about a program in this place, before units rely on it.
@@ -182,6 +189,8 @@ mod tests {
         assert_eq!(difference("", "a\n"), ["    + a"]);
         assert_eq!(difference("a\na\n", "a\n"), ["    - a"]);
         assert!(difference("a\n", "a\n").is_empty());
+        // Everything between two changes was shown as removed and written again.
+        assert_eq!(difference("a\nb\nc\nd\ne\n", "A\nb\nc\nd\nE\n"), ["    - a", "    + A", "    - e", "    + E"]);
     }
 
     #[test]

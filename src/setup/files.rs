@@ -129,8 +129,10 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let failed = || FileError::io(path, "written");
     let parent = path.parent().unwrap_or(Path::new("/"));
     // It is made with 0600 and gets no wider than asked before it is whole.
-    let mut file = NamedTempFile::with_prefix_in(".waitbus-", parent).map_err(failed())?;
-    file.write_all(bytes).map_err(failed())?;
+    // Its name is in no message: nobody has heard of it, and it is gone by then.
+    let made = NamedTempFile::with_prefix_in(".waitbus-", parent);
+    let mut file = made.map_err(|error| failed()(error.kind().into()))?;
+    file.as_file_mut().write_all(bytes).map_err(failed())?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed())?;
     file.as_file().sync_all().map_err(failed())?;
     file.persist(path).map_err(|error| failed()(error.error))?;
@@ -226,5 +228,13 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         replace(&path, b"new", 0o600).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_by_its_place_and_not_by_a_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let message = replace(&directory.path().join("missing/secret"), b"new", 0o600).unwrap_err().to_string();
+        assert!(message.contains("missing/secret cannot be written: entity not found"), "{message}");
+        assert!(!message.contains(".waitbus-"), "{message}");
     }
 }

@@ -110,9 +110,18 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
 }
 
 /// What leads from what is there to a machine without waitbus's services. The log stays.
-pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
+#[derive(Debug)]
+pub struct Removal {
+    /// The steps.
+    pub plan: Plan,
+    /// Why no manager can be told. The files go without it; what one that is out of reach has loaded stays.
+    pub untold: Option<String>,
+}
+
+/// How to get there.
+pub fn uninstall(directories: &Directories) -> Result<Removal, SetupError> {
     match KIND {
         Kind::Systemd => systemd::uninstall(directories),
-        Kind::Launchd => launchd::uninstall(directories),
+        Kind::Launchd => launchd::uninstall(directories).map(|plan| Removal { plan, untold: None }),
     }
 }

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::files::{self, FileError, Wanted};
@@ -160,7 +160,7 @@ impl Keeper {
         let Some(manager) = &self.manager else { return Ok(()) };
         let helper = Helper::of(known.name, &self.directories);
         let directory = &manager.unit_directory;
-        let drop_in = |text| Wanted { path: drop_in_path(manager, known), text };
+        let drop_in = |text| Wanted { path: drop_in_path(directory, known), text };
         let encrypted = self.encrypted(known);
         let wanted = match rung {
             Rung::Manager => vec![drop_in(credential::drop_in(known.name, &encrypted)?)],
@@ -171,7 +171,7 @@ impl Keeper {
             Rung::File => Vec::new(),
         };
         let mut changes = Vec::new();
-        for path in places(manager, known, &helper) {
+        for path in places(directory, known, &helper) {
             changes.extend(match wanted.iter().find(|wanted| wanted.path == path) {
                 Some(wanted) => files::difference(wanted)?,
                 None => files::removal(&path)?,
@@ -209,8 +209,11 @@ impl Keeper {
         };
         let (plain, encrypted) = (self.plain(known), self.encrypted(known));
         if let Some(since) = modified(&encrypted)? {
-            let drop_in =
-                self.manager.as_ref().map(|manager| files::ours(&drop_in_path(manager, known))).transpose()?;
+            let drop_in = self
+                .manager
+                .as_ref()
+                .map(|manager| files::ours(&drop_in_path(&manager.unit_directory, known)))
+                .transpose()?;
             let by_manager = drop_in.flatten().is_none_or(|text| text.contains("LoadCredentialEncrypted="));
             let rung = if by_manager { Rung::Manager } else { Rung::Helper };
             return Ok(Some(Stored { rung, path: encrypted, since }));
@@ -250,36 +253,47 @@ impl Keeper {
     }
 }
 
-/// What leads to a machine on which waitbus keeps no secret: units first, then the secrets themselves.
-pub fn removal(directories: &Directories, manager: &Manager) -> Result<Plan, SetupError> {
-    let keeper = Keeper { directories: directories.clone(), manager: None };
+/// Stops the helpers that run.
+pub fn stop_helpers(directories: &Directories, manager: &Manager) -> Result<Plan, SetupError> {
     let mut plan = Plan::new();
-    let mut ours = Vec::new();
     for known in KNOWN {
         let helper = Helper::of(known.name, directories);
         if manager.show(&[&helper.socket])?.iter().any(UnitState::is_active) {
             plan.push(Step::Ask(manager.request(&["stop", &helper.socket])));
         }
-        for path in places(manager, known, &helper) {
-            plan.extend(files::removal(&path)?.map(Step::Change));
-        }
-        ours.extend([keeper.plain(known), keeper.encrypted(known)]);
-    }
-    if let Ok(entries) = fs::read_dir(directories.credentials()) {
-        let (secrets, others): (Vec<_>, Vec<_>) =
-            entries.flatten().map(|entry| entry.path()).partition(|path| ours.contains(path));
-        plan.extend(secrets.into_iter().map(Step::Remove));
-        plan.extend(others.is_empty().then_some(Step::Remove(directories.credentials())));
     }
     Ok(plan)
 }
 
-/// All files through which a secret may be handed over.
-fn places(manager: &Manager, known: Known, helper: &Helper) -> [PathBuf; 3] {
-    let unit = |name: &str| manager.unit_directory.join(name);
-    [drop_in_path(manager, known), unit(&helper.socket), unit(&helper.service)]
+/// The removal of what hands secrets over, from a directory of units.
+pub fn hand_over_files(directories: &Directories, unit_directory: &Path) -> Result<Plan, SetupError> {
+    let mut plan = Plan::new();
+    for known in KNOWN {
+        for path in places(unit_directory, known, &Helper::of(known.name, directories)) {
+            plan.extend(files::removal(&path)?.map(Step::Change));
+        }
+    }
+    Ok(plan)
 }
 
-fn drop_in_path(manager: &Manager, known: Known) -> PathBuf {
-    manager.unit_directory.join(format!("{}.d", known.service)).join(format!("waitbus-{}.conf", known.name))
+/// The removal of the secrets themselves, and of their directory if nobody else has put anything there.
+#[must_use]
+pub fn stored_files(directories: &Directories) -> Plan {
+    let keeper = Keeper { directories: directories.clone(), manager: None };
+    let ours: Vec<_> = KNOWN.into_iter().flat_map(|known| [keeper.plain(known), keeper.encrypted(known)]).collect();
+    let Ok(entries) = fs::read_dir(directories.credentials()) else { return Plan::new() };
+    let (secrets, others): (Vec<_>, Vec<_>) =
+        entries.flatten().map(|entry| entry.path()).partition(|path| ours.contains(path));
+    let empty = others.is_empty().then_some(Step::Remove(directories.credentials()));
+    secrets.into_iter().map(Step::Remove).chain(empty).collect()
+}
+
+/// All files through which a secret may be handed over.
+fn places(unit_directory: &Path, known: Known, helper: &Helper) -> [PathBuf; 3] {
+    let unit = |name: &str| unit_directory.join(name);
+    [drop_in_path(unit_directory, known), unit(&helper.socket), unit(&helper.service)]
+}
+
+fn drop_in_path(unit_directory: &Path, known: Known) -> PathBuf {
+    unit_directory.join(format!("{}.d", known.service)).join(format!("waitbus-{}.conf", known.name))
 }

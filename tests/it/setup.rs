@@ -39,7 +39,7 @@ fn secret_file(bus: &Bus) -> PathBuf {
 #[test]
 fn without_a_user_manager_nothing_is_installed_and_the_message_says_what_works() {
     let bus = Bus::new();
-    for arguments in [&["install"][..], &["install", "--dry-run"], &["uninstall"]] {
+    for arguments in [&["install"][..], &["install", "--dry-run"]] {
         let output = run(&bus, arguments, b"");
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");
         let said = said(&output);
@@ -47,6 +47,48 @@ fn without_a_user_manager_nothing_is_installed_and_the_message_says_what_works()
         assert!(said.contains("enable-linger"), "{said}");
     }
     assert_eq!(fs::read_dir(bus.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_waitbus_has_written_goes_without_a_user_manager_as_well_and_nothing_else() {
+    // It ended with 3 and left everything, the secret first of all.
+    let bus = Bus::new();
+    let units = bus.root().join(".config/systemd/user");
+    let wants = units.join("sockets.target.wants");
+    let drop_ins = units.join("waitbus-webhook.service.d");
+    for directory in [&wants, &drop_ins] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let ours = "# Written by `waitbus install`, which writes it anew.\n";
+    let written = [
+        units.join("waitbus.socket"),
+        units.join("waitbus-webhook.service"),
+        drop_ins.join(format!("waitbus-{NAME}.conf")),
+        units.join(format!("waitbus-secret-{NAME}.socket")),
+    ];
+    for path in &written {
+        fs::write(path, ours).unwrap();
+    }
+    std::os::unix::fs::symlink(&written[0], wants.join("waitbus.socket")).unwrap();
+    let kept = [units.join("mine.service"), drop_ins.join("override.conf"), units.join("waitbus.service")];
+    for path in &kept {
+        fs::write(path, "[Service]\n").unwrap();
+    }
+    bus.set_secret();
+    bus.emit("deploy", 1);
+
+    let shown = run(&bus, &["uninstall", "--dry-run"], b"");
+    assert!(shown.status.success() && secret_file(&bus).exists() && written[0].exists(), "{}", said(&shown));
+    for again in [false, true] {
+        let output = run(&bus, &["uninstall"], b"");
+        let (out, said) = (String::from_utf8_lossy(&output.stdout).into_owned(), said(&output));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("could not be told") && said.contains("systemctl --user stop"), "{said}");
+        assert_eq!(out.contains("nothing has to be done"), again, "{out}");
+        assert!(written.iter().all(|path| !path.exists()) && !wants.exists(), "{out}");
+        assert!(!bus.state().join("credentials").exists() && bus.database().exists(), "{out}");
+        assert!(kept.iter().all(|path| path.exists()), "{out}");
+    }
 }
 
 #[test]
@@ -97,6 +139,19 @@ fn a_secret_is_stored_for_its_owner_alone_replaced_whole_and_used() {
 
     let listed: Value = serde_json::from_slice(&run(&bus, &["secret", "list", "--json"], b"").stdout).unwrap();
     assert_eq!((&listed["name"], &listed["stored"]), (&NAME.into(), &"file".into()), "{listed}");
+}
+
+#[test]
+fn a_secret_that_does_not_fit_on_the_disk_is_refused_with_the_place_it_is_for() {
+    // The message named a temporary file, which was gone by then.
+    let bus = Bus::new();
+    let script = "ulimit -f 0; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let mut command = bus.wrapped(&["sh", "-c", script], &["secret", "set", NAME, "--generate"]);
+    let output = command.env("XDG_RUNTIME_DIR", bus.root()).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.code() == Some(3) && said.contains(secret_file(&bus).to_str().unwrap()), "{said}");
+    assert!(!said.contains(".waitbus-"), "{said}");
+    assert_eq!(fs::read_dir(bus.state().join("credentials")).unwrap().count(), 0);
 }
 
 #[test]
@@ -194,6 +249,16 @@ fn doctor_names_what_is_wrong_with_its_fix_and_fails_for_problems_alone() {
     assert_eq!((code, found.lines().count()), (0, 1), "{found}");
     assert!(found.starts_with("warning manager"), "{found}");
 
+    // An ordinary `mkdir` of the configuration, which holds no secret, was warned of.
+    let configuration = bus.root().join("config");
+    fs::create_dir(&configuration).unwrap();
+    for (mode, warned) in [(0o755, false), (0o775, false), (0o777, true), (0o700, false)] {
+        fs::set_permissions(&configuration, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, found) = doctor();
+        assert!(code == 0 && found.contains("directories Run `chmod go-w ") == warned, "{mode:o}: {found}");
+        assert_eq!(found.contains("directories"), warned, "{mode:o}: {found}");
+    }
+
     bus.emit("deploy", 1);
     fs::set_permissions(bus.state(), fs::Permissions::from_mode(0o755)).unwrap();
     bus.set_secret();
@@ -208,6 +273,12 @@ fn doctor_names_what_is_wrong_with_its_fix_and_fails_for_problems_alone() {
         assert!(found.contains(expected), "{expected}\n{found}");
     }
     assert_eq!(fs::metadata(bus.state()).unwrap().permissions().mode() & 0o777, 0o755, "it looks and changes nothing");
+
+    // systemd starts no unit whose credential is there and cannot be read, and says so in the journal alone.
+    fs::set_permissions(secret_file(&bus), fs::Permissions::from_mode(0o000)).unwrap();
+    let (code, found) = doctor();
+    assert!(code == 3 && found.contains("problem secret Run `chmod 600 "), "{found}");
+    assert!(found.contains("waitbus secret rotate github-webhook-secret"), "{found}");
 
     // A page of the log is overwritten.
     let mut log = fs::read(bus.database()).unwrap();

@@ -13,10 +13,12 @@ use crate::store::{LogPaths, Reader, StoreError};
 
 pub(super) fn directories(here: &Here) -> Vec<Finding> {
     let all = here.directories.variables();
-    all.into_iter().map(|(variable, path)| directory(variable, path)).collect()
+    all.into_iter().map(|(variable, path)| directory(variable, path, path == here.directories.config)).collect()
 }
 
-fn directory(variable: &str, path: &Path) -> Finding {
+/// The configuration is no secret: others may read it, and not write it. A group's right to write says nothing, because
+/// with the umask of many desktops every new directory has it.
+fn directory(variable: &str, path: &Path, is_configuration: bool) -> Finding {
     let shown = path.display();
     let found = match fs::metadata(path) {
         Ok(found) => found,
@@ -30,6 +32,14 @@ fn directory(variable: &str, path: &Path) -> Finding {
         Finding::problem(format!("{shown} is no directory"), format!("Move it away, or set {variable}"))
     } else if found.uid() != ours {
         Finding::problem(format!("{shown} belongs to uid {}", found.uid()), format!("Set {variable} to one of yours"))
+    } else if is_configuration {
+        match found.mode() & 0o777 {
+            mode if mode & 0o002 != 0 => Finding::warning(
+                format!("others may write to {shown} (mode {mode:03o})"),
+                format!("Run `chmod go-w {shown}`"),
+            ),
+            _ => Finding::ok(format!("{shown} is yours to write")),
+        }
     } else if found.mode() & 0o077 != 0 {
         let mode = found.mode() & 0o777;
         Finding::warning(format!("{shown} is open to others (mode {mode:03o})"), format!("Run `chmod 700 {shown}`"))

@@ -1,6 +1,7 @@
 //! What the service manager has of us: units, sockets, services and secrets.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Finding, Here};
@@ -201,6 +202,12 @@ fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupErro
         );
         return Ok(Finding::problem(format!("others can read {}", stored.path.display()), fix));
     }
+    if !is_readable(&stored.path) {
+        let shown = stored.path.display();
+        let fix = format!("Run `chmod 600 {shown}`, or replace it: `waitbus secret rotate {}`", known.name);
+        let what = format!("{shown} cannot be read, and {} may not start with it", known.service);
+        return Ok(Finding::problem(what, fix));
+    }
     let restart = format!("Run `systemctl --user restart {}`", known.service);
     let what = format!("{} is stored {}", known.name, stored.rung);
     Ok(match keeper.in_use(known, Some(&stored))? {
@@ -211,8 +218,12 @@ fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupErro
 }
 
 fn is_open(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0)
+}
+
+/// Opened as well as looked at: it may be somebody else's, and root may open what the services may not.
+fn is_readable(path: &Path) -> bool {
+    fs::File::open(path).and_then(|file| file.metadata()).is_ok_and(|found| found.mode() & 0o400 != 0)
 }
 
 pub(super) fn secret_store(here: &Here) -> Vec<Finding> {

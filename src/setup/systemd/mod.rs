@@ -6,11 +6,12 @@ pub mod manager;
 pub mod text;
 pub mod units;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Change};
-use super::{Plan, SetupError, Step, Wanted, secret};
+use super::{Plan, Removal, SetupError, Step, Wanted, secret};
 use crate::config::directories::Directories;
 use manager::{Manager, UnitState};
 use units::{SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
@@ -46,27 +47,57 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     Ok(plan)
 }
 
-/// What leads from what is there to a manager that has never heard of us.
-pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
-    let manager = Manager::find()?;
-    let states = States::ask(&manager)?;
+/// What leads from what is there to a manager that has never heard of us, or where none can be told, to no file of ours.
+pub fn uninstall(directories: &Directories) -> Result<Removal, SetupError> {
+    let untold = match Manager::find() {
+        Ok(manager) => return Ok(Removal { plan: uninstall_from(&manager, directories)?, untold: None }),
+        Err(SetupError::NoManager { problem, .. }) => problem,
+        Err(SetupError::Refused(refused)) => refused.to_string(),
+        Err(error) => return Err(error),
+    };
     let mut plan = Plan::new();
-    plan.extend(about(&manager, &["stop"], &states.those(UnitState::is_active)));
-    plan.extend(about(&manager, &["disable"], &states.those(UnitState::is_enabled)));
-    plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
-    let before = plan.len();
-    for unit in UNITS {
-        plan.extend(files::removal(&manager.unit_directory.join(unit.name))?.map(Step::Change));
+    let places: BTreeSet<_> = Directories::unit_directories(&|_| None).into_iter().collect();
+    for place in places {
+        // What `disable` would remove: whatever it leads to, it has our name.
+        let links = UNITS.map(|unit| place.join("sockets.target.wants").join(unit.name));
+        plan.extend(links.into_iter().filter(|link| link.is_symlink()).map(Step::Remove));
+        plan.extend(unit_files(&place)?);
+        plan.extend(secret::hand_over_files(directories, &place)?);
     }
-    let secrets = secret::removal(directories, &manager)?;
-    let reload = plan.len() > before || secrets.iter().any(|step| matches!(step, Step::Change(_)));
-    plan.extend(secrets);
-    if reload {
-        plan.push(Step::Ask(manager.request(&["daemon-reload"])));
-    }
-    let log = directories.hub_log();
-    plan.extend(log.exists().then_some(Step::Remove(log)));
+    plan.extend(secret::stored_files(directories));
+    plan.extend(hub_log(directories));
+    Ok(Removal { plan, untold: Some(untold) })
+}
+
+fn uninstall_from(manager: &Manager, directories: &Directories) -> Result<Plan, SetupError> {
+    let states = States::ask(manager)?;
+    let mut plan = Plan::new();
+    plan.extend(about(manager, &["stop"], &states.those(UnitState::is_active)));
+    plan.extend(about(manager, &["disable"], &states.those(UnitState::is_enabled)));
+    plan.extend(about(manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
+    plan.extend(secret::stop_helpers(directories, manager)?);
+    let mut files = unit_files(&manager.unit_directory)?;
+    files.extend(secret::hand_over_files(directories, &manager.unit_directory)?);
+    let reload = !files.is_empty();
+    plan.extend(files);
+    plan.extend(secret::stored_files(directories));
+    plan.extend(reload.then(|| Step::Ask(manager.request(&["daemon-reload"]))));
+    plan.extend(hub_log(directories));
     Ok(plan)
+}
+
+/// The removal of the units that we have written into a directory.
+fn unit_files(directory: &Path) -> Result<Plan, SetupError> {
+    let mut plan = Plan::new();
+    for unit in UNITS {
+        plan.extend(files::removal(&directory.join(unit.name))?.map(Step::Change));
+    }
+    Ok(plan)
+}
+
+fn hub_log(directories: &Directories) -> Option<Step> {
+    let log = directories.hub_log();
+    log.exists().then_some(Step::Remove(log))
 }
 
 /// Writes the units for all users of a machine, or of the package that is made below `root`, and returns where. Nothing
