@@ -66,9 +66,8 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
     }
     let program =
         environment::program_as_called().map_err(|error| Failure::bus(format!("where this program is: {error}")))?;
-    let doubt = place(&program)?;
     let plan = setup::install(&Wanted { directories, program: &program, webhook: arguments.webhook })?;
-    if let Some(doubt) = doubt {
+    if let Some(doubt) = place(&program)? {
         output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
     }
     follow(&plan, arguments.dry_run)
