@@ -66,7 +66,7 @@ pub(super) fn install(arguments: &Arguments, directories: &Directories) -> Resul
     }
     let program =
         environment::program_as_called().map_err(|error| Failure::bus(format!("where this program is: {error}")))?;
-    let plan = setup::install(&Wanted { directories, program: &program, webhook: arguments.webhook })?;
+    let plan = setup::install(&Wanted { directories, program: &program, webhook: arguments.webhook, source: None })?;
     if let Some(doubt) = place(&program)? {
         output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
     }
@@ -101,7 +101,7 @@ pub(super) fn uninstall(arguments: &UninstallArguments, directories: &Directorie
 }
 
 /// Takes the steps, or shows them.
-fn follow(plan: &Plan, dry_run: bool) -> Result<Exit, Failure> {
+pub(super) fn follow(plan: &Plan, dry_run: bool) -> Result<Exit, Failure> {
     if plan.is_empty() {
         let _ = output::line("nothing has to be done");
     }
@@ -155,7 +155,7 @@ fn difference(before: &str, after: &str) -> Vec<String> {
 }
 
 /// What is to be said about a program in this place, before units rely on it.
-fn place(program: &Path) -> Result<Option<&'static str>, Failure> {
+pub(super) fn place(program: &Path) -> Result<Option<&'static str>, Failure> {
     if environment::is_temporary(program) {
         // The services have temporary directories of their own, so they would not even find it.
         return Err(Failure::usage(format!(

@@ -16,14 +16,15 @@ use crate::config::secret::{KNOWN, Known, Secret};
 use crate::model::limits::{MAX_SECRET_BYTES, SHORT_SECRET_BYTES};
 use crate::setup::launchd;
 use crate::setup::secret::{InUse, Keeper, Rung, Stored};
+use crate::setup::systemd::units::source_of;
 use crate::sys::manager::{KIND, Kind};
 use crate::sys::terminal;
 
 /// Set, list and rotate the secrets of the sources
 ///
 /// A secret is stored encrypted where systemd can do that for this user, else in a file that only you can read; which
-/// of these works here is tried. There are: github-webhook-secret, which GitHub signs with, and
-/// alertmanager-webhook-secret, which Alertmanager sends.
+/// of these works here is tried. There are: github-webhook-secret, which GitHub signs with;
+/// alertmanager-webhook-secret, which Alertmanager sends; and github-token, with which the source github asks GitHub.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -34,7 +35,7 @@ pub(super) struct Arguments {
 enum Verb {
     /// Store a secret: typed at a prompt, from standard input, from a file, or a new one
     ///
-    /// A running listener that has no secret yet is restarted; one that has goes on with it until it is.
+    /// A running service that has no secret yet is restarted; one that has goes on with it until it is.
     Set(Value),
     /// Say which secrets there are, where, since when, and whether a running service has them
     List {
@@ -48,7 +49,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Value {
-    /// Its name: github-webhook-secret or alertmanager-webhook-secret
+    /// Its name: github-webhook-secret, alertmanager-webhook-secret or github-token
     name: String,
 
     /// Read it from this file instead of standard input
@@ -59,7 +60,7 @@ struct Value {
     #[arg(long)]
     generate: bool,
 
-    /// Store it in a file that only you can read, even if it could be encrypted: for a listener that is started by
+    /// Store it in a file that only you can read, even if it could be encrypted: for a service that is started by
     /// hand, which nobody hands a secret to
     #[arg(long)]
     plain: bool,
@@ -83,7 +84,10 @@ fn store(keeper: &Keeper, value: &Value, rotate: bool) -> Result<Exit, Failure> 
             known.name, known.name
         )));
     }
-    let Some(secret) = obtain(value)? else { return Ok(Exit::Signal(2)) };
+    if value.generate && !known.ours {
+        return Err(Failure::usage(format!("a {} cannot be made up: it is {}", known.name, known.which)));
+    }
+    let Some(secret) = obtain(value, known)? else { return Ok(Exit::Signal(2)) };
     let rung = if value.plain { Rung::File } else { keeper.best() };
     let reached = keeper.store(known, &secret, rung)?;
     if value.generate {
@@ -101,7 +105,11 @@ fn store(keeper: &Keeper, value: &Value, rotate: bool) -> Result<Exit, Failure> 
 fn after(keeper: &Keeper, known: Known, rotate: bool, before: Option<&Stored>) -> Result<Exit, Failure> {
     if KIND == Kind::Launchd {
         // launchd does not tell since when a service runs, so one that may have the old secret goes.
-        if rotate && launchd::stop_listener() {
+        if let Some(source) = source_of(known.service) {
+            if launchd::restart_source(source) {
+                output::say(&format!("waitbus: the source {source} was restarted and has it"));
+            }
+        } else if rotate && launchd::stop_listener() {
             output::say("waitbus: the listener was stopped, and the next delivery starts one that has it");
         }
         return Ok(Exit::Success);
@@ -128,7 +136,7 @@ fn known(name: &str) -> Result<Known, Failure> {
 }
 
 /// The secret; `None` if whoever was asked for it typed Ctrl-C.
-fn obtain(value: &Value) -> Result<Option<Secret>, Failure> {
+fn obtain(value: &Value, known: Known) -> Result<Option<Secret>, Failure> {
     let unreadable = |what: &str, error: io::Error| Failure::usage(format!("{what} cannot be read: {error}"));
     if value.generate {
         return Secret::generate().map(Some).map_err(|error| Failure::bus(format!("no randomness: {error}")));
@@ -148,9 +156,12 @@ fn obtain(value: &Value) -> Result<Option<Secret>, Failure> {
         return Err(Failure::usage(format!("the secret has more than {MAX_SECRET_BYTES} bytes")));
     }
     let secret = Secret::new(bytes.to_vec()).ok_or_else(|| {
-        Failure::usage("the secret is empty, and anybody can sign with an empty one: --generate makes a strong one")
+        Failure::usage(match known.ours {
+            true => "the secret is empty, and anybody can sign with an empty one: --generate makes a strong one",
+            false => "the secret is empty",
+        })
     })?;
-    if secret.expose().len() < SHORT_SECRET_BYTES {
+    if known.ours && secret.expose().len() < SHORT_SECRET_BYTES {
         output::say("waitbus: warning: the secret is short enough to be guessed; --generate makes a strong one");
     }
     Ok(Some(secret))

@@ -152,6 +152,12 @@ impl Directories {
         self.state.join("listen.log")
     }
 
+    /// Where a source that launchd started writes its log lines.
+    #[must_use]
+    pub fn source_log(&self, name: &str) -> PathBuf {
+        self.state.join(format!("source-{name}.log"))
+    }
+
     /// What a person set for the services.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

@@ -99,6 +99,18 @@ pub fn program_as_called() -> io::Result<PathBuf> {
     Ok(called.unwrap_or(program))
 }
 
+/// The command line of this process, as far as it is text.
+#[must_use]
+pub fn command_line() -> Vec<String> {
+    env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// The name under which launchd runs this process, if it is one of its services.
+#[must_use]
+pub fn launchd_service() -> Option<String> {
+    get_text("XPC_SERVICE_NAME")
+}
+
 /// A name of the program, if it leads to it.
 fn called_as(name: &Path, path: Option<OsString>, program: &Path) -> Option<PathBuf> {
     let found = if name.components().count() > 1 {

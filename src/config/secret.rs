@@ -25,6 +25,8 @@ pub struct Known {
     pub which: &'static str,
     /// The unit of the service that is given it, and of no other.
     pub service: &'static str,
+    /// Whether we may make it up, because the other side takes whatever it is given.
+    pub ours: bool,
 }
 
 /// What GitHub signs its deliveries with.
@@ -32,15 +34,24 @@ pub const GITHUB_WEBHOOK: Known = Known {
     name: "github-webhook-secret",
     which: "the one that GitHub signs with",
     service: "waitbus-webhook.service",
+    ours: true,
 };
 /// What an Alertmanager shows with its deliveries.
 pub const ALERTMANAGER_WEBHOOK: Known = Known {
     name: "alertmanager-webhook-secret",
     which: "the token or password that Alertmanager sends",
     service: "waitbus-webhook.service",
+    ours: true,
+};
+/// What the source `github` shows to GitHub when it asks.
+pub const GITHUB_TOKEN: Known = Known {
+    name: "github-token",
+    which: "one that GitHub has made for you",
+    service: "waitbus-source@github.service",
+    ours: false,
 };
 /// All of them.
-pub const KNOWN: [Known; 2] = [GITHUB_WEBHOOK, ALERTMANAGER_WEBHOOK];
+pub const KNOWN: [Known; 3] = [GITHUB_WEBHOOK, ALERTMANAGER_WEBHOOK, GITHUB_TOKEN];
 
 impl Known {
     /// What to do when there is none.

@@ -33,6 +33,8 @@ pub struct Wanted<'a> {
     pub program: &'a Path,
     /// Whether the webhook listener's socket is opened as well.
     pub webhook: bool,
+    /// The source that is started as well, now and with each session.
+    pub source: Option<&'a str>,
 }
 
 /// One thing to do. They are done in their order, and the first that fails is the last.
@@ -106,6 +108,24 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     match KIND {
         Kind::Systemd => systemd::install(wanted),
         Kind::Launchd => launchd::install(wanted),
+    }
+}
+
+/// What leads from what is there to a source that nobody runs. Its section and what it has told stay.
+pub fn disable(source: &str) -> Result<Plan, SetupError> {
+    match KIND {
+        Kind::Systemd => systemd::disable(source),
+        Kind::Launchd => launchd::disable(source),
+    }
+}
+
+/// What a source that could not be started has said last, if its manager knows.
+#[must_use]
+pub fn last_words(source: &str) -> Option<String> {
+    match KIND {
+        Kind::Systemd => systemd::last_words(source),
+        // launchd starts it, and does not wait for it.
+        Kind::Launchd => None,
     }
 }
 

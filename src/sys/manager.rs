@@ -35,6 +35,11 @@ pub fn reloading() {
     tell(&["RELOADING=1".to_owned(), format!("MONOTONIC_USEC={microseconds}")]);
 }
 
+/// Tells the manager what the service does now.
+pub fn status(status: &str) {
+    tell(&[status_line(status)]);
+}
+
 /// How long the manager waits for a sign of life before it kills this process; none if it does not.
 #[cfg(target_os = "linux")]
 #[must_use]
@@ -83,6 +88,15 @@ pub fn runs(process: &str, program: &Path) -> Option<bool> {
     let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
     let running = identity(&Path::new("/proc").join(process).join("exe"))?;
     Some(running == identity(program)?)
+}
+
+/// The unit of systemd that this process belongs to: the last of its control group. A process that somebody starts in a
+/// terminal belongs to that terminal's.
+#[must_use]
+pub fn own_unit() -> Option<String> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unit = |line: &str| line.rsplit_once('/').map(|(_, unit)| unit.to_owned());
+    groups.lines().filter_map(unit).find(|unit| unit.ends_with(".service"))
 }
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.

@@ -45,7 +45,7 @@ fn directories(home: &Path) -> Directories {
 }
 
 fn render(agent: Agent, directories: &Directories, program: &Path) -> Result<String, SetupError> {
-    agent.render(&Wanted { directories, program, webhook: true })
+    agent.render(&Wanted { directories, program, webhook: true, source: None })
 }
 
 /// Both agents, read back.

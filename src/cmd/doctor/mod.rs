@@ -5,6 +5,7 @@
 
 mod bus;
 mod services;
+mod sources;
 
 use std::path::PathBuf;
 
@@ -85,7 +86,7 @@ struct Here {
 type Check = fn(&Here) -> Vec<Finding>;
 
 /// Everything that is looked at, from the files to what runs.
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("directories", bus::directories),
     ("configuration", bus::configuration),
     ("log", bus::log),
@@ -98,6 +99,7 @@ const CHECKS: [(&str, Check); 14] = [
     ("enabled", services::enabled),
     ("running", services::running),
     ("linger", services::linger),
+    ("sources", sources::sources),
     ("secret", services::secret),
     ("secret-store", services::secret_store),
 ];

@@ -9,7 +9,8 @@ use crate::client::status::HubState;
 use crate::config::secret::{KNOWN, Known};
 use crate::setup::secret::{InUse, Keeper, Rung};
 use crate::setup::systemd::manager::{Manager, UnitState};
-use crate::setup::systemd::units::{SOCKETS, UNITS, WEBHOOK_SOCKET};
+use crate::setup::systemd::states;
+use crate::setup::systemd::units::{SOCKETS, WEBHOOK_SERVICE, WEBHOOK_SOCKET, source_of};
 use crate::setup::{Plan, SetupError, Wanted, launchd, systemd};
 use crate::sys::manager::{KIND, Kind};
 
@@ -28,7 +29,7 @@ fn not_looked_at(error: &SetupError) -> Finding {
 
 pub(super) fn manager(here: &Here) -> Vec<Finding> {
     if KIND == Kind::Launchd {
-        let wanted = Wanted { directories: &here.directories, program: &here.program, webhook: false };
+        let wanted = Wanted { directories: &here.directories, program: &here.program, webhook: false, source: None };
         return vec![agents(launchd::is_installed(), launchd::install(&wanted))];
     }
     vec![match &here.manager {
@@ -67,7 +68,8 @@ pub(super) fn units(here: &Here) -> Vec<Finding> {
             let program = here.program.display();
             return Ok(vec![Finding::ok(format!("as this program writes them, for {program} and these directories"))]);
         }
-        let names: Vec<_> = changes.iter().filter_map(|change| change.path.file_name()?.to_str()).collect();
+        let below = |path: &Path| path.strip_prefix(&manager.unit_directory).unwrap_or(path).display().to_string();
+        let names: Vec<_> = changes.iter().map(|change| below(&change.path)).collect();
         let what = format!("other than this program would have them: {}", names.join(", "));
         let fix = "`waitbus install --dry-run` shows the difference, `waitbus install` repairs it";
         let program = manager.program_of("waitbus.service")?;
@@ -80,8 +82,9 @@ pub(super) fn units(here: &Here) -> Vec<Finding> {
 
 pub(super) fn drop_ins(here: &Here) -> Vec<Finding> {
     with_manager(here, |manager| {
+        let states = states(manager)?;
         let found =
-            UNITS.iter().filter_map(|unit| fs::read_dir(manager.unit_directory.join(format!("{}.d", unit.name))).ok());
+            states.iter().filter_map(|(unit, _)| fs::read_dir(manager.unit_directory.join(format!("{unit}.d"))).ok());
         let paths = found.flatten().flatten().map(|entry| entry.path());
         let foreign = paths.filter(|path| crate::setup::files::ours(path).is_err());
         Ok(foreign.map(|path| Finding::ok(format!("{} is yours, and left alone", path.display()))).collect())
@@ -92,7 +95,7 @@ pub(super) fn enabled(here: &Here) -> Vec<Finding> {
     with_manager(here, |manager| {
         let states = states(manager)?;
         let installed = states.iter().filter(|(_, state)| state.get("LoadState") != "not-found");
-        let sockets = installed.filter(|(name, _)| SOCKETS.contains(name) || *name == WEBHOOK_SOCKET);
+        let sockets = installed.filter(|(name, _)| SOCKETS.contains(&&**name) || name == WEBHOOK_SOCKET);
         Ok(sockets.map(|(name, state)| socket(name, state)).collect())
     })
 }
@@ -125,7 +128,8 @@ fn socket(name: &str, state: &UnitState) -> Finding {
 pub(super) fn running(here: &Here) -> Vec<Finding> {
     with_manager(here, |manager| {
         let states = states(manager)?;
-        let services = states.iter().filter(|(name, _)| name.ends_with(".service"));
+        // Those of sources have a check of their own.
+        let services = states.iter().filter(|(name, _)| name.ends_with(".service") && source_of(name).is_none());
         let mut found: Vec<_> = services
             .filter_map(|(name, state)| {
                 let how = match state {
@@ -144,7 +148,7 @@ pub(super) fn running(here: &Here) -> Vec<Finding> {
                 found.push(Finding::warning(format!("{name} still runs the program before an update"), fix));
             }
         }
-        let listens = states.iter().any(|(name, state)| SOCKETS.contains(name) && state.is_active());
+        let listens = states.iter().any(|(name, state)| SOCKETS.contains(&&**name) && state.is_active());
         if let HubState::Running(status) = &here.hub
             && listens
             && !status.activated
@@ -185,7 +189,7 @@ fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupErro
     let set = format!("`waitbus secret set {}` stores one", known.name);
     let Some(stored) = keeper.stored(known)? else {
         let what = format!("{} is not set", known.name);
-        return Ok(if listens(here)? && !is_one_set(keeper, known.service)? {
+        return Ok(if known.service == WEBHOOK_SERVICE && listens(here)? && !is_one_set(keeper, known.service)? {
             Finding::warning(format!("{what}: deliveries are answered with 503"), set)
         } else {
             Finding::ok(what)
@@ -261,11 +265,6 @@ pub(super) fn secret_store(here: &Here) -> Vec<Finding> {
         found.push(Finding::ok(format!("the best that works here: {best}{better}")));
     }
     found
-}
-
-fn states(manager: &Manager) -> Result<Vec<(&'static str, UnitState)>, SetupError> {
-    let names = UNITS.map(|unit| unit.name);
-    Ok(names.into_iter().zip(manager.show(&names)?).collect())
 }
 
 #[cfg(test)]

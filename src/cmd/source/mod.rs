@@ -1,4 +1,10 @@
-//! `waitbus source`: runs one source in the foreground.
+//! `waitbus source`: runs one source in the foreground, says what sources there are, and has the service manager run them.
+
+mod enabling;
+mod known;
+mod list;
+pub(super) mod overview;
+mod start;
 
 use std::ffi::OsString;
 
@@ -9,6 +15,7 @@ use super::{block_on, output, wait};
 use crate::config::directories::Directories;
 use crate::config::section::Section;
 use crate::config::settings::Settings;
+use crate::model::limits::SERVICE_LOG_BYTES;
 use crate::model::nearest::nearest;
 use crate::source::Setup;
 use crate::source::service::{Plan, SourceError, run as run_source};
@@ -25,19 +32,34 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    List(list::Arguments),
+    Enable(enabling::EnableArguments),
+    Disable(enabling::DisableArguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
     #[command(external_subcommand)]
     Run(Vec<OsString>),
 }
 
 pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit, Failure> {
-    let What::Run(words) = arguments.what;
+    match arguments.what {
+        What::List(arguments) => block_on(list::run(&arguments, &directories)),
+        What::Enable(arguments) => enabling::enable(&arguments, &directories),
+        What::Disable(arguments) => enabling::disable(&arguments),
+        What::Run(words) => {
+            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default();
+            // Whoever has it started sees its standard error nowhere, unless they know where the journal is.
+            in_foreground(name, directories).inspect_err(|failure| manager::status(&failure.to_string()))
+        }
+    }
+}
+
+fn in_foreground(name: &str, directories: Directories) -> Result<Exit, Failure> {
     let settings = Settings::load(&directories).map_err(Failure::usage)?;
-    let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let setup = setup(&settings, &name)?;
+    let setup = setup(&settings, name)?;
+    // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
+    let _ = logging::keep_short(&directories.source_log(name), SERVICE_LOG_BYTES);
     logging::start(settings.log.unwrap_or(Level::INFO));
-    let start = format!("waitbus source {name}");
-    block_on(serve(Plan { directories, name, setup, start }))
+    block_on(serve(Plan { directories, name: name.to_owned(), setup, start: start::of(name) }))
 }
 
 /// What a source was told.

@@ -10,7 +10,7 @@ use super::request::Request;
 use super::{Plan, SetupError, Step, Wanted, files};
 use crate::config::directories::Directories;
 use crate::config::secret::KNOWN;
-use agents::{Agent, HUB, WEBHOOK};
+use agents::{Agent, HUB, WEBHOOK, of_source, sources};
 
 /// The part of launchd that serves this user at the screen, and which of our agents it knows.
 #[derive(Clone, Debug)]
@@ -20,28 +20,58 @@ struct Session {
 }
 
 impl Session {
-    fn find() -> Result<Session, SetupError> {
+    /// Asks about the hub's, the listener's and these sources' agents.
+    fn find(sources: &[String]) -> Result<Session, SetupError> {
         let domain = domain();
         launchctl(&["print", &domain]).run().map_err(|refused| SetupError::NoManager {
             problem: format!("launchd has no session of this user at the screen ({})", refused.problem),
             remedy: "Log in there, and run this again.".to_owned(),
         })?;
-        let is_known = |agent: &Agent| launchctl(&["print", &target(&domain, *agent)]).run().is_ok();
-        Ok(Session { loaded: [HUB, WEBHOOK].into_iter().filter(is_known).collect(), domain })
+        let is_known = |agent: &Agent| launchctl(&["print", &target(&domain, agent)]).run().is_ok();
+        let all = [HUB, WEBHOOK].into_iter().chain(sources.iter().map(|name| of_source(name)));
+        Ok(Session { loaded: all.filter(is_known).collect(), domain })
     }
 
-    fn knows(&self, agent: Agent) -> bool {
-        self.loaded.contains(&agent)
+    fn knows(&self, agent: &Agent) -> bool {
+        self.loaded.contains(agent)
     }
 
-    fn ask(&self, verb: &str, agent: Agent) -> Step {
+    fn ask(&self, verb: &str, agent: &Agent) -> Step {
         Step::Ask(launchctl(&[verb, &target(&self.domain, agent)]))
     }
 }
 
 /// What leads from what is there to agents as they are wanted, whose sockets launchd has opened.
 pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
-    steps_to_install(wanted, &Session::find()?, &place()?)
+    let place = place()?;
+    let known = wanted.source.map(str::to_owned).into_iter().chain(sources(&place)).collect::<Vec<_>>();
+    steps_to_install(wanted, &Session::find(&known)?, &place)
+}
+
+/// What leads from what is there to a source that launchd does not run.
+pub fn disable(source: &str) -> Result<Plan, SetupError> {
+    steps_to_remove(&of_source(source), &Session::find(&[source.to_owned()])?, &place()?)
+}
+
+/// The sources that launchd runs from login on, and whether it knows their agents now. None where nobody can be asked.
+#[must_use]
+pub fn enabled_sources() -> Vec<(String, bool)> {
+    let found = Directories::agents().map(|place| sources(&place)).unwrap_or_default();
+    let session = if found.is_empty() { None } else { Session::find(&found).ok() };
+    let knows = |name: &str| session.as_ref().is_some_and(|session| session.knows(&of_source(name)));
+    found.into_iter().map(|name| (knows(&name), name)).map(|(known, name)| (name, known)).collect()
+}
+
+/// What brings a source back that launchd runs, if this process is that source.
+#[must_use]
+pub fn start_of(source: &str) -> String {
+    launchctl(&["kickstart", &target(&domain(), &of_source(source))]).to_string()
+}
+
+/// Starts a source anew, if launchd runs it, so that it reads its secret anew; tells whether it does.
+#[must_use]
+pub fn restart_source(source: &str) -> bool {
+    launchctl(&["kickstart", "-k", &target(&domain(), &of_source(source))]).run().is_ok()
 }
 
 /// Whether the hub's agent is installed, loaded or not.
@@ -54,13 +84,14 @@ pub fn is_installed() -> bool {
 /// reads the secret anew.
 #[must_use]
 pub fn stop_listener() -> bool {
-    let target = target(&domain(), WEBHOOK);
+    let target = target(&domain(), &WEBHOOK);
     launchctl(&["kill", "SIGTERM", &target]).run().is_ok()
 }
 
 /// What leads from what is there to a launchd that has never heard of us.
 pub fn uninstall(directories: &Directories) -> Result<Plan, SetupError> {
-    steps_to_uninstall(directories, &Session::find()?, &place()?)
+    let place = place()?;
+    steps_to_uninstall(directories, &Session::find(&sources(&place))?, &place)
 }
 
 fn place() -> Result<PathBuf, SetupError> {
@@ -74,36 +105,51 @@ fn steps_to_install(wanted: &Wanted<'_>, session: &Session, place: &Path) -> Res
     let directories = wanted.directories;
     let missing = [&directories.state, &directories.runtime].into_iter().filter(|path| !path.is_dir());
     let mut plan: Plan = missing.cloned().map(Step::Directory).collect();
-    for agent in [HUB, WEBHOOK] {
+    let of_sources = sources(place).into_iter().filter(|name| Some(&**name) != wanted.source);
+    let of_sources = of_sources.chain(wanted.source.map(str::to_owned)).map(|name| of_source(&name));
+    for agent in [HUB, WEBHOOK].into_iter().chain(of_sources) {
         let path = agent.file(place);
-        if agent == WEBHOOK && !wanted.webhook && files::ours(&path)?.is_none() {
+        let is_wanted = match &agent {
+            agent if *agent == HUB => true,
+            agent if *agent == WEBHOOK => wanted.webhook,
+            agent => wanted.source.is_some_and(|name| *agent == of_source(name)),
+        };
+        if !is_wanted && files::ours(&path).ok().flatten().is_none() {
             continue;
         }
         let change = files::difference(&files::Wanted { path: path.clone(), text: agent.render(wanted)? })?;
-        let known = session.knows(agent);
+        let known = session.knows(&agent);
         if change.is_none() && known {
             continue;
         }
         // launchd does not look at the file again: what it knows of a changed one has to go first.
-        plan.extend(known.then(|| session.ask("bootout", agent)));
+        plan.extend(known.then(|| session.ask("bootout", &agent)));
         plan.extend(change.map(Step::Change));
         // It remembers for ever that somebody has disabled an agent, and does not say so when it refuses it.
-        plan.push(session.ask("enable", agent));
+        plan.push(session.ask("enable", &agent));
         let path = path.to_str().ok_or_else(|| SetupError::NotText(path.clone()))?;
         plan.push(Step::Ask(launchctl(&["bootstrap", &session.domain, path])));
     }
     Ok(plan)
 }
 
+/// What leads to a launchd that does not know an agent.
+fn steps_to_remove(agent: &Agent, session: &Session, place: &Path) -> Result<Plan, SetupError> {
+    let mut plan: Plan = session.knows(agent).then(|| session.ask("bootout", agent)).into_iter().collect();
+    plan.extend(files::removal(&agent.file(place))?.map(Step::Change));
+    Ok(plan)
+}
+
 fn steps_to_uninstall(directories: &Directories, session: &Session, place: &Path) -> Result<Plan, SetupError> {
     let mut plan = Plan::new();
-    for agent in [WEBHOOK, HUB] {
-        plan.extend(session.knows(agent).then(|| session.ask("bootout", agent)));
-        plan.extend(files::removal(&agent.file(place))?.map(Step::Change));
+    let sources = sources(place);
+    for agent in sources.iter().map(|name| of_source(name)).chain([WEBHOOK, HUB]) {
+        plan.extend(steps_to_remove(&agent, session, place)?);
     }
     let mut leftovers: Vec<_> = KNOWN.map(|known| directories.credentials().join(known.name)).into();
     leftovers.extend([directories.hub_log(), directories.listen_log()]);
-    if session.knows(HUB) {
+    leftovers.extend(sources.iter().map(|name| directories.source_log(name)));
+    if session.knows(&HUB) {
         // launchd closes its sockets and leaves the files. Otherwise they may be those of a hub that a client started.
         leftovers.extend([directories.broadcast()?, directories.doorbell()?]);
     }
@@ -115,7 +161,7 @@ fn domain() -> String {
     format!("gui/{}", rustix::process::geteuid().as_raw())
 }
 
-fn target(domain: &str, agent: Agent) -> String {
+fn target(domain: &str, agent: &Agent) -> String {
     format!("{domain}/{}", agent.label)
 }
 
@@ -148,7 +194,14 @@ mod tests {
         }
 
         fn install(&self, webhook: bool, loaded: &[Agent]) -> Plan {
-            let wanted = Wanted { directories: &self.directories, program: Path::new("/opt/waitbus"), webhook };
+            let wanted =
+                Wanted { directories: &self.directories, program: Path::new("/opt/waitbus"), webhook, source: None };
+            steps_to_install(&wanted, &session(loaded), &self.place()).unwrap()
+        }
+
+        fn enable(&self, source: &str, loaded: &[Agent]) -> Plan {
+            let (program, directories) = (Path::new("/opt/waitbus"), &self.directories);
+            let wanted = Wanted { directories, program, webhook: false, source: Some(source) };
             steps_to_install(&wanted, &session(loaded), &self.place()).unwrap()
         }
 
@@ -208,6 +261,49 @@ mod tests {
     }
 
     #[test]
+    fn a_source_has_an_agent_of_its_own_which_stays_until_it_is_disabled() {
+        let home = Home::new();
+        take(&home.install(false, &[]));
+        let (fs_, docker) = (of_source("fs"), of_source("docker"));
+        let plan = home.enable("fs", &[HUB]);
+        assert_eq!(
+            home.told(&plan),
+            [
+                "write LaunchAgents/io.github.waitbus.source.fs.plist",
+                "launchctl enable gui/501/io.github.waitbus.source.fs",
+                "launchctl bootstrap gui/501 LaunchAgents/io.github.waitbus.source.fs.plist",
+            ]
+        );
+        take(&plan);
+        assert!(home.enable("fs", &[HUB, fs_.clone()]).is_empty(), "enabling twice is enabling once");
+        take(&home.enable("docker", &[HUB, fs_.clone()]));
+        assert_eq!(sources(&home.place()), ["docker", "fs"]);
+        assert!(
+            home.install(false, &[HUB, fs_.clone(), docker.clone()]).is_empty(),
+            "and it is installed with the rest"
+        );
+        let loaded = session(&[HUB, fs_.clone(), docker.clone()]);
+        let plan = steps_to_remove(&fs_, &loaded, &home.place()).unwrap();
+        assert_eq!(
+            home.told(&plan),
+            [
+                "launchctl bootout gui/501/io.github.waitbus.source.fs",
+                "remove LaunchAgents/io.github.waitbus.source.fs.plist",
+            ]
+        );
+        take(&plan);
+        fs::write(home.directories.source_log("docker"), "").unwrap();
+        let plan = home.uninstall(&[HUB, docker]);
+        let told = home.told(&plan).join("\n");
+        for line in [
+            "launchctl bootout gui/501/io.github.waitbus.source.docker\nremove LaunchAgents/io.github.waitbus.source.docker",
+            "remove Application Support/waitbus/source-docker.log",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+    }
+
+    #[test]
     fn what_has_drifted_is_written_anew_and_launchd_forgets_what_it_knew() {
         let home = Home::new();
         take(&home.install(true, &[]));
@@ -232,7 +328,8 @@ mod tests {
         let path = HUB.file(&home.place());
         fs::create_dir_all(home.place()).unwrap();
         fs::write(&path, "<plist/>").unwrap();
-        let wanted = Wanted { directories: &home.directories, program: Path::new("/opt/waitbus"), webhook: false };
+        let wanted =
+            Wanted { directories: &home.directories, program: Path::new("/opt/waitbus"), webhook: false, source: None };
         let error = steps_to_install(&wanted, &session(&[]), &home.place()).unwrap_err().to_string();
         assert!(error.contains(path.to_str().unwrap()), "{error}");
         assert!(home.uninstall(&[]).is_empty());

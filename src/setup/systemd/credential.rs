@@ -141,7 +141,7 @@ mod tests {
         assert!(text.ends_with("\n\n[Service]\nLoadCredentialEncrypted=name:/a/100%%/x.cred\n"), "{text}");
         let directories = Directories { runtime: "/run/100%".into(), state: "".into(), config: "".into() };
         let (helper, known) =
-            (Helper::of("name", &directories), Known { name: "name", which: "", service: "some.service" });
+            (Helper::of("name", &directories), Known { name: "name", which: "", service: "some.service", ours: true });
         let [socket, service] = helper.units(Path::new("/u"), known, Path::new("/a $b/x.cred")).unwrap();
         assert!(service.text.contains("decrypt --name=name \"/a $$b/x.cred\" -\n"), "{}", service.text);
         assert!(socket.text.contains("ListenStream=/run/100%%/secrets/name.sock\n"), "{}", socket.text);

@@ -1,9 +1,11 @@
 //! The user manager of this session: whether there is one, where it reads units, what it gives a service, and how the
 //! units are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use super::units::{of_source, source_of};
 use crate::config::directories::{BadDirectory, Directories};
 use crate::setup::SetupError;
 use crate::setup::request::{Refused, Request};
@@ -47,6 +49,14 @@ impl UnitState {
         matches!(self.get("ActiveState"), "active" | "reloading" | "activating")
     }
 
+    /// Since when its process runs, or has run.
+    #[must_use]
+    pub fn started(&self) -> Option<SystemTime> {
+        let time = jiff::fmt::strtime::parse("%a %F %T%.f UTC", self.get("ExecMainStartTimestamp")).ok()?;
+        let time = jiff::tz::TimeZone::UTC.to_timestamp(time.to_datetime().ok()?).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_micros(time.as_microsecond().try_into().ok()?))
+    }
+
     /// Whether it has ended as it should not and waits to be started again.
     #[must_use]
     pub fn is_to_be_restarted(&self) -> bool {
@@ -55,8 +65,10 @@ impl UnitState {
 }
 
 /// What is asked for.
-const PROPERTIES: &str =
-    "--property=Id,LoadState,UnitFileState,ActiveState,SubState,Result,FragmentPath,NeedDaemonReload,MainPID";
+const PROPERTIES: &str = "--property=Id,LoadState,UnitFileState,ActiveState,SubState,Result,FragmentPath,\
+     NeedDaemonReload,MainPID,StatusText,ExecMainStartTimestamp";
+/// How times are told: to the microsecond, and not in the words of a place.
+const TIMES: &str = "--timestamp=us+utc";
 
 impl Manager {
     /// The manager of this session.
@@ -96,13 +108,22 @@ impl Manager {
 
     /// How units are, in the order in which they are asked for.
     pub fn show(&self, units: &[&str]) -> Result<Vec<UnitState>, Refused> {
-        let said = text(&self.request(&[&["show", PROPERTIES, "--"], units].concat()))?;
+        let said = text(&self.request(&[&["show", TIMES, PROPERTIES, "--"], units].concat()))?;
         let mut known: BTreeMap<String, UnitState> = said
             .split("\n\n")
             .map(|block| UnitState { properties: variables(block) })
             .map(|state| (state.get("Id").to_owned(), state))
             .collect();
         Ok(units.iter().map(|name| known.remove(*name).unwrap_or_default()).collect())
+    }
+
+    /// The sources that start with the session, run, or have failed.
+    pub fn sources(&self) -> Result<BTreeSet<String>, Refused> {
+        let wanted = self.request(&["show", "--property=Wants", "--value", "--", "default.target"]);
+        let loaded = of_source("*");
+        let loaded = self.request(&["list-units", "--all", "--plain", "--no-legend", "--", &loaded]);
+        let said = text(&wanted)? + "\n" + &text(&loaded)?;
+        Ok(said.split_whitespace().filter_map(source_of).map(str::to_owned).collect())
     }
 
     /// The program that a service runs, if it is known.
@@ -192,6 +213,15 @@ fn unquoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_of_a_process_is_read_to_the_microsecond() {
+        let state = |time: &str| UnitState { properties: variables(&format!("ExecMainStartTimestamp={time}")) };
+        let started = state("Fri 2026-11-27 09:33:35.000123 UTC").started().unwrap();
+        let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!((since.as_secs(), since.subsec_micros()), (1_795_772_015, 123));
+        assert_eq!((state("").started(), state("n/a").started()), (None, None));
+    }
 
     #[test]
     fn the_environment_of_the_manager_is_read_as_it_is_quoted() {

@@ -14,7 +14,7 @@ use super::files::{self, Change};
 use super::{Plan, Removal, SetupError, Step, Wanted, secret};
 use crate::config::directories::Directories;
 use manager::{Manager, UnitState};
-use units::{SOCKETS, Setting, UNITS, WEBHOOK_SOCKET};
+use units::{NAMED, SOCKETS, Setting, UNITS, WEBHOOK_SOCKET, of_source, source_of};
 
 /// Where packages put units of a user manager.
 pub const PACKAGED: &str = "/usr/lib/systemd/user";
@@ -25,6 +25,7 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     let changes = differences(&manager, wanted.program, wanted.directories)?;
     let states = States::ask(&manager)?;
     let sockets = SOCKETS.into_iter().chain(wanted.webhook.then_some(WEBHOOK_SOCKET));
+    let source = wanted.source.map(of_source);
     let mut plan: Plan = changes.iter().cloned().map(Step::Change).collect();
     if !changes.is_empty() || states.any(|state| state.get("NeedDaemonReload") == "yes") {
         plan.push(Step::Ask(manager.request(&["daemon-reload"])));
@@ -32,19 +33,60 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Plan, SetupError> {
     plan.extend(about(&manager, &["reset-failed"], &states.those(|state| state.get("ActiveState") == "failed")));
     let without =
         |what: fn(&UnitState) -> bool| -> Vec<_> { sockets.clone().filter(|name| !states.are(name, what)).collect() };
-    plan.extend(about(&manager, &["enable"], &without(UnitState::is_enabled)));
+    let enabled = source.as_deref().filter(|unit| !states.are(unit, UnitState::is_enabled));
+    plan.extend(about(&manager, &["enable"], &[without(UnitState::is_enabled), Vec::from_iter(enabled)].concat()));
     // In one go: a socket that listens elsewhere now is opened anew while its service is down. A service whose sockets
     // are what they were keeps them, and whoever waits resumes.
-    let changed = |name: &str| changes.iter().any(|change| change.path.ends_with(name));
+    let changed = |name: &str| {
+        let of_it = UNITS.into_iter().filter(|unit| unit.is_of(name));
+        of_it.into_iter().any(|unit| changes.iter().any(|change| change.path.ends_with(unit.name)))
+    };
     let mut outdated = Vec::new();
     for (name, state) in &states.0 {
         if state.is_active() && (changed(name) || manager.is_outdated(name, state, wanted.program)?) {
-            outdated.push(*name);
+            outdated.push(&**name);
         }
     }
     plan.extend(about(&manager, &["try-restart"], &outdated));
     plan.extend(about(&manager, &["start"], &without(UnitState::is_active)));
+    if let Some(unit) = source.as_deref().filter(|unit| !outdated.contains(unit)) {
+        let state = states.get(unit);
+        let to_restart = state.is_to_be_restarted() || has_old_settings(&state, wanted.directories);
+        // Last, and on its own: what follows from its failure is the source's affair.
+        match (state.is_active(), to_restart) {
+            (true, false) => {}
+            (true, true) => plan.extend(about(&manager, &["restart"], &[unit])),
+            (false, _) => plan.extend(about(&manager, &["start"], &[unit])),
+        }
+    }
     Ok(plan)
+}
+
+/// Whether `waitbus.toml` has been written since a service read it.
+fn has_old_settings(state: &UnitState, directories: &Directories) -> bool {
+    let written = fs::metadata(directories.settings()).and_then(|found| found.modified());
+    state.started().zip(written.ok()).is_some_and(|(started, written)| written > started)
+}
+
+/// What leads to a source that neither runs nor starts with the session.
+pub fn disable(source: &str) -> Result<Plan, SetupError> {
+    let manager = Manager::find()?;
+    let unit = of_source(source);
+    let unit = unit.as_str();
+    let state = manager.show(&[unit])?.remove(0);
+    let mut plan = Plan::new();
+    plan.extend(state.is_active().then(|| Step::Ask(manager.request(&["stop", unit]))));
+    plan.extend(state.is_enabled().then(|| Step::Ask(manager.request(&["disable", unit]))));
+    let failed = state.get("ActiveState") == "failed";
+    plan.extend(failed.then(|| Step::Ask(manager.request(&["reset-failed", unit]))));
+    Ok(plan)
+}
+
+/// What a source that could not be started has said last.
+#[must_use]
+pub fn last_words(source: &str) -> Option<String> {
+    let said = Manager::find().ok()?.show(&[&of_source(source)]).ok()?.remove(0);
+    Some(said.get("StatusText").to_owned()).filter(|said| !said.is_empty())
 }
 
 /// What leads from what is there to a manager that has never heard of us, or where none can be told, to no file of ours.
@@ -61,6 +103,7 @@ pub fn uninstall(directories: &Directories) -> Result<Removal, SetupError> {
         // What `disable` would remove: whatever it leads to, it has our name.
         let links = UNITS.map(|unit| place.join("sockets.target.wants").join(unit.name));
         plan.extend(links.into_iter().filter(|link| link.is_symlink()).map(Step::Remove));
+        plan.extend(links_to_sources(&place).map(Step::Remove));
         plan.extend(unit_files(&place)?);
         plan.extend(secret::hand_over_files(directories, &place)?);
     }
@@ -84,6 +127,13 @@ fn uninstall_from(manager: &Manager, directories: &Directories) -> Result<Plan, 
     plan.extend(reload.then(|| Step::Ask(manager.request(&["daemon-reload"]))));
     plan.extend(hub_log(directories));
     Ok(plan)
+}
+
+/// The links by which sources start with the session.
+fn links_to_sources(place: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(place.join("default.target.wants")).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_str().and_then(source_of).is_some());
+    ours.map(|entry| entry.path()).filter(|path| path.is_symlink())
 }
 
 /// The removal of the units that we have written into a directory.
@@ -119,25 +169,36 @@ fn about(manager: &Manager, verb: &[&str], units: &[&str]) -> Option<Step> {
     (!units.is_empty()).then(|| Step::Ask(manager.request(&[verb, units].concat())))
 }
 
+/// How all units are that can be asked about, those of sources among them.
+pub fn states(manager: &Manager) -> Result<Vec<(String, UnitState)>, SetupError> {
+    let sources = manager.sources()?.into_iter().map(|source| of_source(&source));
+    let names: Vec<_> = NAMED.map(str::to_owned).into_iter().chain(sources).collect();
+    let shown = manager.show(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(names.into_iter().zip(shown).collect())
+}
+
 /// How all of our units are.
-struct States(Vec<(&'static str, UnitState)>);
+struct States(Vec<(String, UnitState)>);
 
 impl States {
     fn ask(manager: &Manager) -> Result<States, SetupError> {
-        let names = UNITS.map(|unit| unit.name);
-        Ok(States(names.into_iter().zip(manager.show(&names)?).collect()))
+        states(manager).map(States)
     }
 
     fn are(&self, name: &str, what: fn(&UnitState) -> bool) -> bool {
-        self.0.iter().any(|(known, state)| *known == name && what(state))
+        self.0.iter().any(|(known, state)| known == name && what(state))
+    }
+
+    fn get(&self, name: &str) -> UnitState {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, state)| state.clone()).unwrap_or_default()
     }
 
     fn any(&self, what: fn(&UnitState) -> bool) -> bool {
         self.0.iter().any(|(_, state)| what(state))
     }
 
-    fn those(&self, what: fn(&UnitState) -> bool) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, state)| what(state)).map(|(name, _)| *name).collect()
+    fn those(&self, what: fn(&UnitState) -> bool) -> Vec<&str> {
+        self.0.iter().filter(|(_, state)| what(state)).map(|(name, _)| &**name).collect()
     }
 }
 

@@ -8,10 +8,10 @@ use super::text;
 use crate::setup::SetupError;
 use crate::setup::files::MARK;
 
-/// A unit as it is shipped.
+/// A unit, or a drop-in of one, as it is shipped.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit {
-    /// Its file name.
+    /// Its file, below a directory of units.
     pub name: &'static str,
     shipped: &'static str,
 }
@@ -23,13 +23,21 @@ macro_rules! units {
 }
 
 /// All of them.
-pub const UNITS: [Unit; 5] = units![
+pub const UNITS: [Unit; 10] = units![
     "waitbus.socket",
     "waitbus-doorbell.socket",
     "waitbus.service",
     "waitbus-webhook.socket",
-    "waitbus-webhook.service"
+    "waitbus-webhook.service",
+    "waitbus-source@.service",
+    "waitbus-source@alertmanager.service.d/10-waitbus.conf",
+    "waitbus-source@docker.service.d/10-waitbus.conf",
+    "waitbus-source@fs.service.d/10-waitbus.conf",
+    "waitbus-source@github.service.d/10-waitbus.conf"
 ];
+/// Those that systemd can be asked about; of the template there are as many as there are sources.
+pub const NAMED: [&str; 5] =
+    ["waitbus.socket", "waitbus-doorbell.socket", "waitbus.service", WEBHOOK_SOCKET, WEBHOOK_SERVICE];
 /// The sockets that every installation enables.
 pub const SOCKETS: [&str; 2] = ["waitbus.socket", "waitbus-doorbell.socket"];
 /// The socket that is enabled when it is asked for.
@@ -38,6 +46,23 @@ pub const WEBHOOK_SOCKET: &str = "waitbus-webhook.socket";
 pub const SERVICES: [&str; 2] = ["waitbus.service", WEBHOOK_SERVICE];
 /// The only process that is given the secret.
 pub const WEBHOOK_SERVICE: &str = "waitbus-webhook.service";
+
+/// What the unit of a source is called before its name.
+const SOURCE_PREFIX: &str = "waitbus-source@";
+/// What follows the name.
+const SOURCE_SUFFIX: &str = ".service";
+
+/// The unit of a source. All that a name of a source may have stays as it is in the name of a unit.
+#[must_use]
+pub fn of_source(name: &str) -> String {
+    format!("{SOURCE_PREFIX}{name}{SOURCE_SUFFIX}")
+}
+
+/// The source whose unit this is.
+#[must_use]
+pub fn source_of(unit: &str) -> Option<&str> {
+    unit.strip_prefix(SOURCE_PREFIX)?.strip_suffix(SOURCE_SUFFIX).filter(|name| !name.is_empty())
+}
 
 /// The program in the shipped units, which is where packages put it.
 const SHIPPED_PROGRAM: &str = "/usr/bin/waitbus";
@@ -66,7 +91,8 @@ impl Unit {
         for line in self.shipped.lines() {
             text += &setting.apply(line)?;
             text.push('\n');
-            if line == "[Service]" {
+            // A drop-in adds to a unit that has them.
+            if line == "[Service]" && self.unit() == self.name {
                 for (name, path) in &setting.variables {
                     // Writing to a String cannot fail.
                     let _ = writeln!(text, "Environment={}", text::word(&format!("{name}={}", utf8(path)?)));
@@ -79,7 +105,18 @@ impl Unit {
     /// The same with a head that says whose it is, as it is written into a user's directory.
     pub fn render_for_user(&self, setting: &Setting) -> Result<String, SetupError> {
         let head = format!("# {MARK} install`, which writes it anew: changes belong in a drop-in.\n");
-        Ok(head + &format!("# systemctl --user edit {}\n\n{}", self.name, self.render(setting)?))
+        Ok(head + &format!("# systemctl --user edit {}\n\n{}", self.unit(), self.render(setting)?))
+    }
+
+    /// The unit that it is, or adds to.
+    fn unit(&self) -> &'static str {
+        self.name.split_once(".d/").map_or(self.name, |(unit, _)| unit)
+    }
+
+    /// Whether it says something of a unit.
+    #[must_use]
+    pub fn is_of(&self, unit: &str) -> bool {
+        self.unit() == unit || (source_of(unit).is_some() && self.name == of_source(""))
     }
 }
 
@@ -147,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn the_unit_of_a_source_says_which_it_is_whatever_its_name() {
+        for name in ["fs", "a.b", "a-b_c", "x.service", "0"] {
+            assert_eq!(source_of(&of_source(name)), Some(name));
+            let of_it: Vec<_> =
+                UNITS.iter().filter(|unit| unit.is_of(&of_source(name))).map(|unit| unit.name).collect();
+            assert_eq!(of_it.len(), if name == "fs" { 2 } else { 1 }, "{of_it:?}");
+        }
+        assert_eq!((source_of("waitbus-source@.service"), source_of("waitbus.service")), (None, None));
+    }
+
+    #[test]
     fn every_service_runs_this_program_and_has_the_directories_of_whoever_installs() {
         let setting = Setting {
             program: Some("/a b/100%/waitbus".into()),
@@ -162,7 +210,7 @@ mod tests {
                 let found = text.lines().find(|line| line.contains(shipped) && !line.starts_with('#'));
                 assert_eq!(found, None, "{}", unit.name);
             }
-            if SERVICES.contains(&unit.name) {
+            if SERVICES.contains(&unit.name) || unit.name == of_source("") {
                 assert!(text.contains("\nExecStart=\"/a b/100%%/waitbus\" "), "{text}");
                 assert!(text.contains("\n[Service]\nEnvironment=\"WAITBUS_STATE_DIR=/my$tate\"\n"), "{text}");
             }
@@ -172,6 +220,7 @@ mod tests {
             "ListenStream=/run/else where/broadcast.sock",
             "ExecStartPre=mkdir -p -m 0700 \"/my$$tate\" \"/my$$tate/credentials\" \"/run/else where\" \"/run/else where/secrets\" %t/credentials",
             "ReadWritePaths=\"-/my$tate\" \"/run/else where\"",
+            "LoadCredential=github-token:/my$tate/credentials/github-token",
             "LoadCredential=github-webhook-secret:/my$tate/credentials/github-webhook-secret",
         ] {
             assert!(all.lines().any(|written| written == line), "{line}\n{all}");

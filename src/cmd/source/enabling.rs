@@ -1,0 +1,119 @@
+//! `waitbus source enable` and `disable`: a source in the service manager's hands, from now on and with each session.
+
+use clap::Args;
+
+use super::known::{lines, needs_nothing};
+use crate::cmd::exit::{Exit, Failure};
+use crate::cmd::{install, output};
+use crate::config::directories::Directories;
+use crate::config::environment;
+use crate::config::settings::Settings;
+use crate::model::event::check_name;
+use crate::model::nearest::nearest;
+use crate::setup::systemd::units;
+use crate::setup::{self, Plan, SetupError, Wanted};
+use crate::source::Setup;
+use crate::sys::manager::{KIND, Kind};
+
+/// Have the service manager run a source, now and with each session
+///
+/// Checks what waitbus.toml says of it, installs the units that are missing (as `waitbus install` does), and waits until
+/// the source is ready, or says why it is not. Run again it repairs what differs, and has the source read its section
+/// anew if waitbus.toml has changed.
+#[derive(Debug, Args)]
+pub(super) struct EnableArguments {
+    /// Its name: alertmanager, docker, fs, github, or that of a [source.NAME] section
+    name: String,
+
+    /// Print what would be done, with all that would be written, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Stop a source, and start it no more
+///
+/// Its section in waitbus.toml and its events stay. Enabled again, it goes on where it was.
+#[derive(Debug, Args)]
+pub(super) struct DisableArguments {
+    /// Its name
+    name: String,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn enable(arguments: &EnableArguments, directories: &Directories) -> Result<Exit, Failure> {
+    let name = usable(&arguments.name)?;
+    let settings = Settings::load(directories).map_err(Failure::usage)?;
+    check(name, &settings, directories)?;
+    let program =
+        environment::program_as_called().map_err(|error| Failure::bus(format!("where this program is: {error}")))?;
+    let wanted = Wanted { directories, program: &program, webhook: false, source: Some(name) };
+    let plan = setup::install(&wanted).map_err(|error| without_manager(name, error))?;
+    if let Some(doubt) = install::place(&program)? {
+        output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
+    }
+    follow(name, &plan, arguments.dry_run)?;
+    if !arguments.dry_run {
+        output::say(&format!("waitbus: the source {name} runs, and starts with each session"));
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
+    let name = usable(&arguments.name)?;
+    let plan = setup::disable(name).map_err(|error| without_manager(name, error))?;
+    install::follow(&plan, arguments.dry_run)
+}
+
+fn follow(name: &str, plan: &Plan, dry_run: bool) -> Result<(), Failure> {
+    let Err(failure) = install::follow(plan, dry_run) else { return Ok(()) };
+    let log = match KIND {
+        Kind::Systemd => format!("`journalctl --user -u {}` has its log", units::of_source(name)),
+        Kind::Launchd => format!("its log is source-{name}.log, beside the event log"),
+    };
+    Err(match setup::last_words(name) {
+        Some(said) => Failure::of(failure.exit, format!("the source {name} does not start: {said}. {log}")),
+        None => Failure::of(failure.exit, format!("{failure}. {log}")),
+    })
+}
+
+/// A name that a source can have, and that is no verb.
+fn usable(name: &str) -> Result<&str, Failure> {
+    check_name("name", name).map_err(Failure::usage)?;
+    if name.starts_with('-') || ["list", "enable", "disable", "help"].contains(&name) {
+        return Err(Failure::usage(format!(
+            "{name:?} cannot be the name of a source that is run: `waitbus source {name}` is something else"
+        )));
+    }
+    Ok(name)
+}
+
+/// Whether the source was told what it needs.
+fn check(name: &str, settings: &Settings, directories: &Directories) -> Result<(), Failure> {
+    if let Some(section) = settings.sources.get(name) {
+        return Setup::of(section).map(drop).map_err(Failure::usage);
+    }
+    if needs_nothing(name) {
+        return Ok(());
+    }
+    let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);
+    let meant = nearest(name, known.filter(|known| *known != name));
+    let meant = meant.map(|meant| format!(" (or did you mean {meant:?}?)")).unwrap_or_default();
+    let path = directories.settings();
+    Err(Failure::usage(format!(
+        "the source {name} has not been told what to do: add this to {}{meant}\n\n{}",
+        path.display(),
+        lines(name)
+    )))
+}
+
+fn without_manager(name: &str, error: SetupError) -> Failure {
+    match error {
+        SetupError::NoManager { problem, remedy } => Failure::bus(format!(
+            "{problem}, so nobody can be told to run it; `waitbus source {name}` runs it in the foreground. {remedy}"
+        )),
+        other => other.into(),
+    }
+}
