@@ -41,6 +41,9 @@ pub const MAX_EVALUATION_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_SOURCES: usize = 64;
 /// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
 pub const MAX_DETAIL_BYTES: usize = 768;
+/// Repositories that a source is told to be asked for. Whoever is asked for more is asked for all: it costs a source less
+/// to look at everything than at so many. With the longest names they fit one frame.
+pub const MAX_DEMAND_FILTERS: usize = 64;
 /// Warnings in one acknowledgement. Whoever mistypes more reads the first ones first.
 pub const MAX_NOTES: usize = 8;
 /// Names of a kind (sources, types, fields) that are remembered. A machine has hundreds; where there are more, somebody
