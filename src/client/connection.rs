@@ -61,6 +61,17 @@ pub(super) enum Received {
     Cursor(EventId),
 }
 
+/// What the hub says when it acknowledges.
+#[derive(Debug)]
+pub(super) struct Acknowledged {
+    /// The point from which to resume.
+    pub(super) cursor: EventId,
+    /// Warnings for a person.
+    pub(super) notes: Vec<String>,
+    /// The log that the hub reads, if it says so.
+    pub(super) log_path: String,
+}
+
 /// A subscription that has been acknowledged.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -71,11 +82,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and subscribes. Returns once the hub has acknowledged, with the cursor and the notes of that.
-    pub(super) async fn dial(
-        path: &Path,
-        subscribe: &Subscribe,
-    ) -> Result<(Connection, EventId, Vec<String>), DialError> {
+    /// Connects and subscribes. Returns once the hub has acknowledged, with what it said then.
+    pub(super) async fn dial(path: &Path, subscribe: &Subscribe) -> Result<(Connection, Acknowledged), DialError> {
         let stream = UnixStream::connect(path).await.map_err(DialError::connecting)?;
         let hub = stream.peer_cred().map_err(DialError::Lost)?.uid();
         // What another user says is no answer of ours, wherever the directories came from.
@@ -87,10 +95,10 @@ impl Connection {
             .acknowledged(subscribe)
             .await
             .map_err(DialError::Lost)?
-            .map(|(cursor, notes)| (connection, cursor, notes))
+            .map(|acknowledged| (connection, acknowledged))
     }
 
-    async fn acknowledged(&mut self, subscribe: &Subscribe) -> io::Result<Result<(EventId, Vec<String>), DialError>> {
+    async fn acknowledged(&mut self, subscribe: &Subscribe) -> io::Result<Result<Acknowledged, DialError>> {
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "the subscription does not fit one frame");
         let frame = codec::encode(subscribe).ok_or_else(too_long)?;
         // A hub that refuses may have hung up before it read all of this; what it said is still there to be read.
@@ -98,7 +106,9 @@ impl Connection {
         loop {
             let received = self.frame().await.map_err(|ended| written.as_ref().err().map_or(ended, clone))?;
             match serde_json::from_value(Value::Object(received)) {
-                Ok(Control::SubscribeAck { cursor, notes, .. }) => return Ok(Ok((cursor, notes))),
+                Ok(Control::SubscribeAck { cursor, notes, log_path, .. }) => {
+                    return Ok(Ok(Acknowledged { cursor, notes, log_path }));
+                }
                 Ok(Control::SubscribeRejected { reason, remediation, .. }) => {
                     return Ok(Err(DialError::Rejected(reason, remediation)));
                 }

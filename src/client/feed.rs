@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::connection::{Connection, DialError, Received};
+use super::connection::{Acknowledged, Connection, DialError, Received};
 use super::log_alone::{LogAlone, newest_wanted};
-use super::{BusError, Item, start};
+use super::start::NotStarted;
+use super::{BusError, Item, same_log, start};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
@@ -85,7 +86,17 @@ impl Feed {
             Err(Failure::Bus(error)) => return Err(error),
         };
         let backlog = if subscribe.since.is_some() { Backlog::Unknown } else { Backlog::None };
-        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog, silent: HashSet::new() })
+        Ok(Feed {
+            directories: directories.clone(),
+            subscribe,
+            options,
+            path,
+            cursor,
+            notes,
+            source,
+            backlog,
+            silent: HashSet::new(),
+        })
     }
 
     /// Where it comes from.
@@ -267,7 +278,10 @@ async fn keep_dialling(
     let mut explained = false;
     loop {
         let nobody = match Connection::dial(path, subscribe).await {
-            Ok(connected) => return Ok(connected),
+            Ok((connection, Acknowledged { cursor, mut notes, log_path })) => {
+                notes.extend(same_log::check(directories, path, &log_path).map_err(Failure::Bus)?);
+                return Ok((connection, cursor, notes));
+            }
             Err(DialError::Denied(error)) => return Err(Failure::Denied(error)),
             Err(DialError::Rejected(reason, remediation)) => {
                 return Err(Failure::Bus(BusError::Rejected { reason, remediation }));
@@ -297,7 +311,8 @@ async fn keep_dialling(
                     (started, explained) = (true, false);
                     continue;
                 }
-                Err(error) => (*problem, explained) = (error.to_string(), true),
+                Err(NotStarted::ForNow(error)) => (*problem, explained) = (error.to_string(), true),
+                Err(NotStarted::AtAll(error)) => return Err(Failure::Bus(error)),
             }
         }
         started = false;

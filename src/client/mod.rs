@@ -14,6 +14,7 @@ mod forge;
 mod log_alone;
 mod publish;
 mod reporter;
+mod same_log;
 mod start;
 pub mod status;
 mod waiter;
@@ -105,6 +106,20 @@ pub enum BusError {
         seconds: f64,
         /// The last error.
         problem: String,
+    },
+    /// The hub reads another log than this process writes, so it would never deliver what is emitted here.
+    #[error(
+        "the hub at {} reads {hub}, and this command uses {}: what is emitted into the one is never delivered from the \
+         other. Set the same WAITBUS_STATE_DIR for both, or another WAITBUS_RUNTIME_DIR for a bus of its own",
+        path.display(), ours.display()
+    )]
+    OtherLog {
+        /// The broadcast socket.
+        path: PathBuf,
+        /// The log of the hub, as it names it.
+        hub: String,
+        /// The log of this process.
+        ours: PathBuf,
     },
     /// Neither the socket nor the log may be used.
     #[error(

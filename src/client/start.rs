@@ -8,28 +8,43 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use super::BusError;
 use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::model::limits::{IDLE_EXIT, REAPER_STACK_BYTES, SERVICE_LOG_BYTES, START_TIMEOUT};
+use crate::store::StoreError;
 use crate::sys::lock::{Holder, HubLock, StartingLock};
 use crate::sys::{descriptors, manager, private};
 
-/// Starts a hub and waits until it is ready. An error says what it said; it may also mean that another client was
-/// faster, or is at it, so the caller looks once more.
-pub(super) async fn hub(directories: &Directories) -> io::Result<()> {
+/// Why there is no hub of ours.
+pub(super) enum NotStarted {
+    /// What the hub said. It may also mean that another client was faster, or is at it, so the caller looks once more.
+    ForNow(io::Error),
+    /// No hub could be started here.
+    AtAll(BusError),
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> NotStarted {
+        NotStarted::ForNow(error)
+    }
+}
+
+/// Starts a hub and waits until it is ready.
+pub(super) async fn hub(directories: &Directories) -> Result<(), NotStarted> {
     let directories = directories.clone();
     let started = tokio::task::spawn_blocking(move || start(&directories));
-    let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "it is not ready yet"));
+    let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "it is not ready yet").into());
     tokio::time::timeout(START_TIMEOUT, started).await.map_or_else(|_| late(), |done| done.map_err(io::Error::other)?)
 }
 
-fn start(directories: &Directories) -> io::Result<()> {
+fn start(directories: &Directories) -> Result<(), NotStarted> {
     // Those who lose a hub lose it at the same moment, and a hundred that are started at once hold up the one that
     // serves. Where the directory cannot be locked, each of them tries.
     directories.prepare_runtime().map_err(io::Error::other)?;
     let ours = StartingLock::try_take(&directories.runtime);
     if matches!(ours, Ok(None)) || is_held(directories) {
-        return Err(io::Error::other("it is being started"));
+        return Err(io::Error::other("it is being started").into());
     }
     let program = environment::program()?;
     let idle = format!("{}s", IDLE_EXIT.as_secs());
@@ -69,8 +84,11 @@ fn by_user_manager(program: &Path, arguments: &[&str], directories: &Directories
 }
 
 /// Runs it as a process of its own.
-fn by_itself(program: &Path, arguments: &[&str], directories: &Directories) -> io::Result<()> {
-    private::directory(&directories.state)?;
+fn by_itself(program: &Path, arguments: &[&str], directories: &Directories) -> Result<(), NotStarted> {
+    private::directory(&directories.state).map_err(|error| {
+        let (path, problem) = (directories.state.clone(), error.to_string());
+        NotStarted::AtAll(StoreError::Directory { path, problem }.into())
+    })?;
     let log = directories.hub_log();
     let (errors, before) = open_log(&log)?;
     let mut command = Command::new(program);
@@ -97,7 +115,7 @@ fn by_itself(program: &Path, arguments: &[&str], directories: &Directories) -> i
         return Ok(());
     }
     child.wait()?;
-    Err(io::Error::other(last_words(&log, before)))
+    Err(io::Error::other(last_words(&log, before)).into())
 }
 
 /// Opens the log for the lines of one more hub, and tells where they will begin. Others may be writing to it.

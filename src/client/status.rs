@@ -40,7 +40,7 @@ pub async fn hub(directories: &Directories) -> Result<HubState, BadDirectory> {
     let nothing = vec![vec!["event_id=null".to_owned()]];
     let subscribe = Subscribe { status: true, heartbeat: false, alternatives: nothing, ..Subscribe::default() };
     let asked = async {
-        let (mut connection, _, _) = Connection::dial(&path, &subscribe).await.map_err(|error| match error {
+        let (mut connection, _) = Connection::dial(&path, &subscribe).await.map_err(|error| match error {
             DialError::Nobody(error) | DialError::Denied(error) | DialError::Lost(error) => error.to_string(),
             DialError::Rejected(_, remediation) => remediation,
             DialError::Stranger(uid) => format!("it belongs to uid {uid}"),

@@ -151,6 +151,7 @@ impl Hub {
             max_frame_bytes: limits::MAX_FRAME_BYTES,
             cursor: start.id,
             notes,
+            log_path: self.identity.log_path.clone(),
         });
         if let Some(status) = described {
             subscriber.push(&Control::HubStatus(status));

@@ -156,6 +156,9 @@ pub enum Control {
         cursor: EventId,
         /// Warnings for a person.
         notes: Vec<String>,
+        /// The log that the hub reads. Empty from a hub that does not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        log_path: String,
     },
     /// The subscription is refused; end of file follows.
     SubscribeRejected {
@@ -288,8 +291,10 @@ mod tests {
             heartbeat: false,
             status: true,
             announce: Some(
-                Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}, "demand": true, "silent": "y"}))
-                    .unwrap(),
+                Announcement::parse(
+                    &json!({"source": "docker", "detail": {"start": "x"}, "demand": true, "silent": "y"}),
+                )
+                .unwrap(),
             ),
         };
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));

@@ -154,6 +154,9 @@ pub const SOURCE_BATCHES: usize = 4;
 /// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
 /// it is not any more.
 pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
+/// How long `source enable` listens to a source that has just become ready: one that cannot go on, or sees nothing, says so
+/// as soon as it has looked, which takes no longer where it looks at this machine.
+pub const SOURCE_SETTLES: Duration = Duration::from_millis(500);
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use waitbus::config::directories::Directories;
 use waitbus::config::settings::WEBHOOK_ADDRESS;
 use waitbus::model::limits::{GRACE, SERVICE_LOG_BYTES};
-use waitbus::setup::launchd::agents::{Agent, HUB, WEBHOOK};
+use waitbus::setup::launchd::agents::{Agent, HUB, WEBHOOK, of_source};
 use waitbus::setup::{SetupError, Wanted};
 use waitbus::sys::activation;
 
@@ -91,7 +91,7 @@ fn the_agents_run_the_program_with_the_directories_of_whoever_installs() {
     for (agent, verb, log, told) in
         [(HUB, "hub", home.hub_log(), &hub), (WEBHOOK, "listen", home.listen_log(), &webhook)]
     {
-        assert_eq!(told["Label"], agent.label);
+        assert_eq!(told["Label"], &*agent.label);
         assert_eq!(told["ProgramArguments"], json!([waitbus.to_str().unwrap(), verb]));
         assert!(Command::new(program()).args([verb, "--help"]).output().unwrap().status.success());
         assert_eq!(told["EnvironmentVariables"], Value::Object(variables.clone()));
@@ -106,13 +106,36 @@ fn the_agents_run_the_program_with_the_directories_of_whoever_installs() {
 }
 
 #[test]
+fn the_agent_of_a_source_runs_it_from_login_on_and_again_when_it_has_failed() {
+    let (home, waitbus) = (directories(Path::new("/Users/dev")), Path::new("/opt/waitbus"));
+    let name = "the_agent_of_a_source_runs_it_from_login_on_and_again_when_it_has_failed";
+    for source in ["fs", "a.b-c_d"] {
+        let agent = of_source(source);
+        assert_eq!(agent.file(Path::new("/")), Path::new("/").join(format!("io.github.waitbus.source.{source}.plist")));
+        let Some(told) = read(name, &[render(agent.clone(), &home, waitbus).unwrap()]) else { return };
+        let told = &told[0];
+        assert_eq!(told["Label"], &*agent.label);
+        assert_eq!(told["ProgramArguments"], json!([waitbus.to_str().unwrap(), "source", source]));
+        assert_eq!(told["KeepAlive"], json!({"SuccessfulExit": false}));
+        assert_eq!(told["RunAtLoad"], true);
+        assert!(!told.contains_key("Sockets"), "{told:?}");
+        assert_eq!(told["StandardErrorPath"], home.state.join(format!("source-{source}.log")).to_str().unwrap());
+        for (variable, path) in home.variables() {
+            assert_eq!(told["EnvironmentVariables"][variable], path.to_str().unwrap());
+        }
+    }
+}
+
+#[test]
 fn the_repository_has_these_agents_and_no_others() {
     let shipped = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/launchd")).unwrap();
     let shipped: BTreeSet<PathBuf> = shipped
         .map(|entry| entry.unwrap().file_name().into())
         .filter(|name: &PathBuf| name.extension().is_some_and(|extension| extension == "plist"))
         .collect();
-    assert_eq!(shipped, [HUB, WEBHOOK].map(|agent| agent.file(Path::new(""))).into());
+    let of_sources = PathBuf::from("io.github.waitbus.source.plist");
+    let known = [HUB, WEBHOOK].map(|agent| agent.file(Path::new("")));
+    assert_eq!(shipped, known.into_iter().chain([of_sources]).collect());
 }
 
 #[test]

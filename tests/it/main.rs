@@ -45,6 +45,7 @@ mod sandbox;
 #[cfg(target_os = "linux")]
 mod setup;
 mod simulation;
+mod source_setup;
 mod sources;
 #[cfg(target_os = "linux")]
 mod starting;

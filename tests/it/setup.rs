@@ -106,7 +106,7 @@ fn systemd_accepts_the_units_whatever_the_program_is_called() {
         let root = bus.root().to_str().unwrap();
         bus.ok(&["install", "--system-wide", "--root", root, "--program", copy.to_str().unwrap()]);
         let units = bus.root().join("usr/lib/systemd/user");
-        let files = fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         let mut verify = Command::new("systemd-analyze");
         verify.args(["--user", "--man=no", "verify"]).args(files).env("XDG_RUNTIME_DIR", bus.root());
         let output = verify.output().unwrap();
@@ -140,7 +140,7 @@ fn a_secret_is_stored_for_its_owner_alone_replaced_whole_and_used() {
     let listed = run(&bus, &["secret", "list", "--json"], b"").stdout;
     let listed: Vec<Value> = serde_json::Deserializer::from_slice(&listed).into_iter().map(Result::unwrap).collect();
     let listed: Vec<_> = listed.iter().map(|one| (one["name"].as_str().unwrap(), one["stored"].as_str())).collect();
-    assert_eq!(listed, [(NAME, Some("file")), ("alertmanager-webhook-secret", None)]);
+    assert_eq!(listed, [(NAME, Some("file")), ("alertmanager-webhook-secret", None), ("github-token", None)]);
 }
 
 #[test]
@@ -160,13 +160,14 @@ fn a_secret_that_does_not_fit_on_the_disk_is_refused_with_the_place_it_is_for() 
 fn what_is_no_secret_is_refused_with_the_reason_and_changes_nothing() {
     let bus = Bus::new();
     let long = vec![b'x'; 4_097];
-    let refused: [(&[&str], &[u8], &str); 6] = [
+    let refused: [(&[&str], &[u8], &str); 7] = [
         (&["secret", "set", NAME], b"", "empty"),
         (&["secret", "set", NAME], b"\n\r\n", "empty"),
         (&["secret", "set", NAME], &long, "4096 bytes"),
         (&["secret", "set", "nonsense"], b"value", NAME),
         (&["secret", "set", NAME, "--file", "/nowhere"], b"", "/nowhere"),
         (&["secret", "rotate", NAME], b"value", "secret set"),
+        (&["secret", "set", "github-token", "--generate"], b"", "cannot be made up"),
     ];
     for (arguments, input, reason) in refused {
         let output = run(&bus, arguments, input);

@@ -22,12 +22,35 @@ fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("units")
 }
 
+/// The template of sources.
+const SOURCE: &str = "waitbus-source@.service";
+/// The sources that are waitbus's own, each with a drop-in; and somebody's program, without.
+const SOURCES: [&str; 5] = ["alertmanager", "docker", "fs", "github", "mine.own-1_x"];
+
+fn unit_of(source: &str) -> String {
+    format!("waitbus-source@{source}.service")
+}
+
+fn drop_in_of(source: &str) -> String {
+    format!("{}.d/10-waitbus.conf", unit_of(source))
+}
+
 /// The units, with the program where it was built, in a directory of their own.
 fn installed() -> tempfile::TempDir {
     let directory = tempfile::Builder::new().prefix("waitbus-").tempdir().unwrap();
     for name in SERVICES.iter().chain(&SOCKETS) {
         let text = fs::read_to_string(units().join(name)).unwrap().replace("/usr/bin/waitbus", program());
         fs::write(directory.path().join(name), text).unwrap();
+    }
+    let text = fs::read_to_string(units().join(SOURCE)).unwrap().replace("/usr/bin/waitbus", program());
+    fs::write(directory.path().join(SOURCE), text).unwrap();
+    for source in SOURCES {
+        // An instance has no file; systemd-analyze takes one.
+        std::os::unix::fs::symlink(SOURCE, directory.path().join(unit_of(source))).unwrap();
+        if let Ok(text) = fs::read(units().join(drop_in_of(source))) {
+            fs::create_dir(directory.path().join(format!("{}.d", unit_of(source)))).unwrap();
+            fs::write(directory.path().join(drop_in_of(source)), text).unwrap();
+        }
     }
     directory
 }
@@ -92,10 +115,29 @@ fn the_units_name_what_the_program_knows() {
         assert_eq!(settings(service, "SetCredential"), without, "a line break counts as none");
         assert_eq!(loaded.is_empty(), service == "waitbus.service", "the hub has no secret");
     }
+    assert_eq!(settings(SOURCE, "ExecStart"), ["/usr/bin/waitbus source %i"]);
+    for source in &SOURCES[..4] {
+        let drop_in = drop_in_of(source);
+        let known: Vec<_> = KNOWN.iter().filter(|known| known.service == unit_of(source)).collect();
+        let loaded = known
+            .iter()
+            .map(|known| format!("{}:{}", known.name, directories.credentials().join(known.name).display()));
+        assert_eq!(settings(&drop_in, "LoadCredential"), loaded.collect::<Vec<_>>());
+        let without: Vec<_> = known.iter().map(|known| format!("{}:\\n", known.name)).collect();
+        assert_eq!(settings(&drop_in, "SetCredential"), without);
+        assert_eq!(known.is_empty(), *source != "github");
+        let hidden = settings(&drop_in, "InaccessiblePaths").concat();
+        let hidden = |place: &str| hidden.split(' ').any(|path| path == format!("-{place}"));
+        assert!(hidden(&kept) && hidden(&helpers) && hidden("%t/bus"), "{source}");
+        assert_eq!(hidden(handed_over), *source != "github", "it is handed its token there");
+        let written = settings(&drop_in, "ReadWritePaths").concat();
+        assert_eq!(written, format!("-{state} {}", directories.runtime.display()), "{source}");
+    }
     let listed = fs::read_dir(units()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut listed: Vec<_> = listed.filter(|name| name != "README.md").collect();
     listed.sort();
-    let mut known = [&SERVICES[..], &SOCKETS[..]].concat();
+    let mut known: Vec<_> = SERVICES.iter().chain(&SOCKETS).chain([&SOURCE]).map(|name| (*name).to_owned()).collect();
+    known.extend(SOURCES[..4].iter().map(|source| format!("{}.d", unit_of(source))));
     known.sort_unstable();
     assert_eq!(listed, known);
 }
@@ -107,7 +149,9 @@ fn systemd_has_nothing_to_say_about_the_units() {
         return skip(name, "it takes systemd-analyze");
     }
     let directory = installed();
-    let output = analyze(directory.path(), &["verify", "--user", "--man=no"], &[&SERVICES[..], &SOCKETS[..]].concat());
+    let sources = SOURCES.map(unit_of);
+    let all = SERVICES.iter().chain(&SOCKETS).chain([&SOURCE]).copied().chain(sources.iter().map(String::as_str));
+    let output = analyze(directory.path(), &["verify", "--user", "--man=no"], &all.collect::<Vec<_>>());
     // It ends with 0 whatever it does not know.
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
@@ -121,7 +165,14 @@ fn the_sandbox_does_not_get_wider() {
     }
     let directory = installed();
     // Tenths of what 252 finds; 257 finds less.
-    for (service, exposure) in [("waitbus.service", "21"), ("waitbus-webhook.service", "29")] {
+    for (service, exposure) in [
+        ("waitbus.service", "21"),
+        ("waitbus-webhook.service", "29"),
+        ("waitbus-source@alertmanager.service", "21"),
+        ("waitbus-source@fs.service", "23"),
+        ("waitbus-source@github.service", "29"),
+        ("waitbus-source@docker.service", "30"),
+    ] {
         let threshold = format!("--threshold={exposure}");
         let output = analyze(directory.path(), &["security", "--user", "--offline=true", &threshold], &[service]);
         assert!(output.status.success(), "{service}: {}", String::from_utf8_lossy(&output.stdout));

@@ -146,7 +146,8 @@ fn the_acknowledgement_comes_first_and_has_every_key() {
     let newest = bus.emit("deploy", 2);
     let (mut subscriber, ack) = bus.subscribe_with_ack(&json!({"since": BEGINNING, "status": true}));
     let golden = json!({"kind": "subscribe_ack", "proto": 1, "caught_up_at": newest, "heartbeat_sec": 60,
-                        "max_frame_bytes": 65_536, "cursor": BEGINNING, "notes": []});
+                        "max_frame_bytes": 65_536, "cursor": BEGINNING, "notes": [],
+                        "log_path": bus.database()});
     assert_eq!(ack, golden);
     let kinds = [0; 3].map(|_| subscriber.frame()["kind"].clone());
     assert_eq!(kinds, ["hub_status", "event", "event"]);

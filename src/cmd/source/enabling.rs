@@ -3,15 +3,19 @@
 use clap::Args;
 
 use super::known::{lines, needs_nothing};
+use crate::client::{Feed, Item, Options};
 use crate::cmd::exit::{Exit, Failure};
-use crate::cmd::{install, output};
+use crate::cmd::{block_on, install, output};
 use crate::config::directories::Directories;
 use crate::config::environment;
 use crate::config::settings::Settings;
 use crate::model::event::check_name;
+use crate::model::frame::Subscribe;
+use crate::model::limits::{GRACE, SOURCE_SETTLES};
 use crate::model::nearest::nearest;
+use crate::model::source::{SourceState, SourceStatus};
 use crate::setup::systemd::units;
-use crate::setup::{self, Plan, SetupError, Wanted};
+use crate::setup::{self, SetupError, Wanted};
 use crate::source::Setup;
 use crate::sys::manager::{KIND, Kind};
 
@@ -54,11 +58,41 @@ pub(super) fn enable(arguments: &EnableArguments, directories: &Directories) -> 
     if let Some(doubt) = install::place(&program)? {
         output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
     }
-    follow(name, &plan, arguments.dry_run)?;
-    if !arguments.dry_run {
-        output::say(&format!("waitbus: the source {name} runs, and starts with each session"));
+    install::follow(&plan, arguments.dry_run).map_err(|failure| explained(name, failure))?;
+    if arguments.dry_run {
+        return Ok(Exit::Success);
     }
-    Ok(Exit::Success)
+    let heard = block_on(first_words(name, directories))?;
+    match heard.as_ref().map(|status| (status.state, status)) {
+        Some((SourceState::Dead, _)) => Err(explained(name, Failure::bus(format!("the source {name} has ended")))),
+        Some((SourceState::Silent, status)) => {
+            let reason = status.reason().unwrap_or("it does not say why");
+            output::say(&format!("waitbus: the source {name} runs, sees nothing yet and goes on trying: {reason}"));
+            Ok(Exit::Success)
+        }
+        _ => {
+            output::say(&format!("waitbus: the source {name} runs, and starts with each session"));
+            Ok(Exit::Success)
+        }
+    }
+}
+
+/// What becomes known of a source that has just become ready; nothing where all is well.
+async fn first_words(name: &str, directories: &Directories) -> Result<Option<SourceStatus>, Failure> {
+    // No event has this source and no id.
+    let nothing = vec![vec![format!("source={name}"), "event_id=null".to_owned()]];
+    let subscribe = Subscribe { alternatives: nothing, heartbeat: false, ..Subscribe::default() };
+    let mut feed = Feed::open(directories, subscribe, Options { grace: GRACE }).await?;
+    let mut heard = None;
+    let listening = async {
+        while let Ok(item) = feed.next().await {
+            if let Item::Source(status) = item {
+                heard = Some(status);
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SOURCE_SETTLES, listening).await;
+    Ok(heard)
 }
 
 pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
@@ -67,16 +101,16 @@ pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
     install::follow(&plan, arguments.dry_run)
 }
 
-fn follow(name: &str, plan: &Plan, dry_run: bool) -> Result<(), Failure> {
-    let Err(failure) = install::follow(plan, dry_run) else { return Ok(()) };
+/// A failure with what the source has said last, if it has failed.
+fn explained(name: &str, failure: Failure) -> Failure {
     let log = match KIND {
         Kind::Systemd => format!("`journalctl --user -u {}` has its log", units::of_source(name)),
         Kind::Launchd => format!("its log is source-{name}.log, beside the event log"),
     };
-    Err(match setup::last_words(name) {
-        Some(said) => Failure::of(failure.exit, format!("the source {name} does not start: {said}. {log}")),
+    match setup::last_words(name) {
+        Some(said) => Failure::of(failure.exit, format!("the source {name} fails: {said}. {log}")),
         None => Failure::of(failure.exit, format!("{failure}. {log}")),
-    })
+    }
 }
 
 /// A name that a source can have, and that is no verb.

@@ -105,10 +105,14 @@ impl Machine {
     pub fn install(&self) {
         self.root(&format!("ln -s {PROGRAM} {INSTALLED}"));
         let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("units");
+        let place = self.path("/usr/lib/systemd/user");
         for entry in fs::read_dir(units).unwrap() {
             let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).unwrap();
-            if path.extension().is_some_and(|extension| extension == "service" || extension == "socket") {
-                fs::copy(&path, self.path("/usr/lib/systemd/user").join(name)).unwrap();
+            if path.is_dir() {
+                fs::create_dir(place.join(&name)).unwrap();
+                fs::copy(path.join("10-waitbus.conf"), place.join(name).join("10-waitbus.conf")).unwrap();
+            } else if path.extension().is_some_and(|extension| extension != "md") {
+                fs::copy(&path, place.join(name)).unwrap();
             }
         }
         self.systemctl("daemon-reload");

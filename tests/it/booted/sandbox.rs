@@ -27,7 +27,7 @@ const FORBIDDEN: [Probe; 27] = [
     ("InaccessiblePaths", "socat -u OPEN:/dev/null UNIX:$XDG_RUNTIME_DIR/systemd/private"),
     ("InaccessiblePaths", "cat $STATE/credentials/github-webhook-secret"),
     ("InaccessiblePaths", "ls $XDG_RUNTIME_DIR/waitbus/secrets"),
-    ("InaccessiblePaths", NOT_FOR_THE_HUB),
+    ("InaccessiblePaths", HANDED_OVER),
     ("ProtectControlGroups", "group=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); mkdir $group/probe && rmdir $group/probe"),
     ("PrivateDevices", "test -e /dev/everybodys"),
     ("PrivateTmp", "test -e /tmp/everybodys"),
@@ -47,15 +47,38 @@ const FORBIDDEN: [Probe; 27] = [
     ("SystemCallErrorNumber", "perl -e 'syscall($ARGV[0], 0, 0, 0, 0)' $PTRACE; test $? -ge 128"),
 ];
 
-/// Where the listener has its secret from.
-const NOT_FOR_THE_HUB: &str = "ls $XDG_RUNTIME_DIR/credentials";
+/// The sources that have a sandbox.
+const SOURCES: [&str; 4] = [
+    "waitbus-source@alertmanager.service.d/10-waitbus.conf",
+    "waitbus-source@docker.service.d/10-waitbus.conf",
+    "waitbus-source@fs.service.d/10-waitbus.conf",
+    GITHUB,
+];
+const GITHUB: &str = "waitbus-source@github.service.d/10-waitbus.conf";
+/// Where these have their secrets from, and what is closed to all others.
+const HANDED_OVER: &str = "ls $XDG_RUNTIME_DIR/credentials";
+const GIVEN_SECRETS: [&str; 2] = ["waitbus-webhook.service", GITHUB];
 
 /// What the services need, and have.
-const ALLOWED: [(&str, &str); 4] = [
+const ALLOWED: [(&str, &str); 16] = [
     ("waitbus.service", "touch $STATE/probe"),
     ("waitbus.service", "touch $XDG_RUNTIME_DIR/waitbus/probe"),
     ("waitbus-webhook.service", "touch $STATE/probe"),
     ("waitbus-webhook.service", "perl -e 'socket(S, 2, 1, 0) or exit 1'"),
+    (SOURCES[0], "touch $STATE/probe"),
+    (SOURCES[1], "touch $STATE/probe"),
+    (SOURCES[2], "touch $STATE/probe"),
+    (SOURCES[3], "touch $STATE/probe"),
+    // A source announces itself there, and rings.
+    (SOURCES[0], "socat -u OPEN:/dev/null UNIX:$XDG_RUNTIME_DIR/waitbus/broadcast.sock"),
+    (SOURCES[1], "socat -u OPEN:/dev/null UNIX:$XDG_RUNTIME_DIR/waitbus/doorbell.sock"),
+    (SOURCES[2], "socat -u OPEN:/dev/null UNIX:$XDG_RUNTIME_DIR/waitbus/broadcast.sock"),
+    (SOURCES[3], "socat -u OPEN:/dev/null UNIX:$XDG_RUNTIME_DIR/waitbus/doorbell.sock"),
+    // What each is for.
+    (SOURCES[1], "perl -e 'socket(S, 2, 1, 0) or exit 1'"),
+    (SOURCES[1], "socat -u OPEN:/dev/null UNIX:/tmp/engine.sock"),
+    (SOURCES[2], "test -e /tmp/everybodys && ls $HOME"),
+    (SOURCES[3], "perl -e 'socket(S, 2, 1, 0) or exit 1'"),
 ];
 
 /// Lines that only make sense together: the first needs the others to be seen.
@@ -74,6 +97,12 @@ fn settings(unit: &str) -> Vec<(String, String)> {
 
 /// A machine with something of everybody's everywhere, and a probe.
 fn prepare(machine: &Machine) {
+    // An engine's socket, which only its group may use. The manager learns of its groups when it starts.
+    machine.root("groupadd engine && gpasswd --add dev engine >/dev/null && systemctl restart user@1000.service");
+    machine.root(
+        "socat UNIX-LISTEN:/tmp/engine.sock,fork,mode=660,group=engine EXEC:true </dev/null >/dev/null 2>&1 &
+         until [ -S /tmp/engine.sock ]; do :; done",
+    );
     machine.enable();
     machine.systemctl("enable --now waitbus-webhook.socket");
     machine.write(&format!("{STATE}/credentials/github-webhook-secret"), "a secret");
@@ -145,7 +174,7 @@ fn open(machine: &Machine, trials: &[Trial<'_>]) -> Vec<Vec<bool>> {
 /// What the unit says, and what its probes have to find: all of it, and each line alone.
 fn check(machine: &Machine, unit: &str, probes: &[Probe]) {
     let probes: Vec<_> =
-        probes.iter().filter(|(_, command)| unit == "waitbus.service" || *command != NOT_FOR_THE_HUB).collect();
+        probes.iter().filter(|(_, command)| *command != HANDED_OVER || !GIVEN_SECRETS.contains(&unit)).collect();
     let settings = settings(unit);
     let keys: BTreeSet<_> = settings.iter().map(|(key, _)| &**key).collect();
     let probed: BTreeSet<_> = FORBIDDEN.iter().map(|(key, _)| *key).chain(["ReadWritePaths"]).collect();
@@ -191,7 +220,7 @@ fn every_line_of_the_sandbox_is_in_force() {
             let open = found[usize::from(*key != "PrivateUsers")][place];
             assert_eq!(open, *key != "SystemCallErrorNumber", "without {key}: {command}");
         }
-        for unit in ["waitbus.service", "waitbus-webhook.service"] {
+        for unit in ["waitbus.service", "waitbus-webhook.service"].into_iter().chain(SOURCES) {
             check(machine, unit, &probes);
         }
     });
