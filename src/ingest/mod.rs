@@ -5,6 +5,7 @@
 //! has received and decides what to answer. A delivery passes two doors, in this order: [`signature`] proves that the
 //! sender knows the secret, over the exact bytes received; only then does [`github`] look into them.
 
+pub mod files;
 pub mod form;
 pub mod github;
 pub mod junit;

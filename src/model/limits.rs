@@ -158,6 +158,29 @@ pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
 /// as soon as it has looked, which takes no longer where it looks at this machine.
 pub const SOURCE_SETTLES: Duration = Duration::from_millis(500);
 
+/// How long a path must have been quiet before it is looked at and told: longer than the steps of an editor that saves,
+/// and shorter than a person notices.
+pub const FS_QUIET: Duration = Duration::from_millis(50);
+/// How long after its first change a path is told at the latest, for a file that is written for ever or never closed.
+pub const FS_AT_MOST: Duration = Duration::from_secs(2);
+/// How far the times of files may lie behind the clock: a tick of the kernel, of which there are 100 a second at least,
+/// with room for one.
+pub const FS_CLOCK_SLACK: Duration = Duration::from_millis(20);
+/// How often everything is looked at while something cannot be watched: the kernel does not tell when it can be.
+pub const FS_LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// Paths that one source watches: what a person names.
+pub const MAX_FS_PATHS: usize = 64;
+/// Paths that wait to be told, at about 200 bytes each. Beyond it nothing more is read from the kernel, which keeps
+/// 16,384 hints itself and says when it has lost some. One directory may exceed it.
+pub const MAX_FS_PENDING: usize = 65_536;
+/// Files and directories that are known, at about 200 bytes each: a large working tree ten times over. What is ignored
+/// does not count. One directory may exceed it.
+pub const MAX_FS_KNOWN: usize = 1_000_000;
+/// Changes of one transaction: milliseconds of the write lock. A directory that is renamed may exceed it.
+pub const FS_BATCH: usize = 512;
+/// How much of an ignore file is read, in bytes: thousands of lines.
+pub const MAX_IGNORE_FILE_BYTES: u64 = 256 * 1024;
+
 // ---- commands that are run ------------------------------------------------------------------------------------
 
 /// How long `run` holds its command back so that the start is committed before anything that the command does. A

@@ -20,3 +20,4 @@ pub mod ring;
 pub mod signals;
 pub mod terminal;
 pub mod wake;
+pub mod watch;

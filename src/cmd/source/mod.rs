@@ -1,6 +1,7 @@
 //! `waitbus source`: runs one source in the foreground, says what sources there are, and has the service manager run them.
 
 mod enabling;
+mod fs;
 mod known;
 mod list;
 pub(super) mod overview;
@@ -35,6 +36,13 @@ enum What {
     List(list::Arguments),
     Enable(enabling::EnableArguments),
     Disable(enabling::DisableArguments),
+    #[command(flatten)]
+    Worker(Worker),
+}
+
+#[derive(Debug, Subcommand)]
+enum Worker {
+    Fs(fs::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
     #[command(external_subcommand)]
     Run(Vec<OsString>),
@@ -45,21 +53,28 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::List(arguments) => block_on(list::run(&arguments, &directories)),
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
         What::Disable(arguments) => enabling::disable(&arguments),
-        What::Run(words) => {
-            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default();
-            // Whoever has it started sees its standard error nowhere, unless they know where the journal is.
-            in_foreground(name, directories).inspect_err(|failure| manager::status(&failure.to_string()))
+        // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
+        What::Worker(worker) => {
+            work(worker, directories).inspect_err(|failure| manager::status(&failure.to_string()))
         }
     }
 }
 
-fn in_foreground(name: &str, directories: Directories) -> Result<Exit, Failure> {
+fn work(worker: Worker, directories: Directories) -> Result<Exit, Failure> {
     let settings = Settings::load(&directories).map_err(Failure::usage)?;
-    let setup = setup(&settings, name)?;
+    let (name, setup) = match worker {
+        Worker::Fs(arguments) => ("fs".to_owned(), arguments.setup(setup(&settings, "fs")?)?),
+        Worker::Run(words) => {
+            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let setup = setup(&settings, &name)?;
+            (name, setup)
+        }
+    };
     // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
-    let _ = logging::keep_short(&directories.source_log(name), SERVICE_LOG_BYTES);
+    let _ = logging::keep_short(&directories.source_log(&name), SERVICE_LOG_BYTES);
     logging::start(settings.log.unwrap_or(Level::INFO));
-    block_on(serve(Plan { directories, name: name.to_owned(), setup, start: start::of(name) }))
+    let start = start::of(&name);
+    block_on(serve(Plan { directories, name, setup, start }))
 }
 
 /// What a source was told.

@@ -1,0 +1,242 @@
+//! When to look at what has been hinted at: once it has been quiet for a while and nobody is known to be writing, and at
+//! the latest after a bound, so that what is written for ever is told all the same. The clock is an argument.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use crate::ingest::files::Origin;
+
+/// What a hint says of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// It has been made, and may be filled yet.
+    Made,
+    /// Somebody writes to it and has not closed it.
+    Written,
+    /// Its writer has closed it, or the path is another file now: there is nothing left to wait for.
+    Whole,
+    /// Something may have changed.
+    Look,
+    /// Something certainly has.
+    Changed,
+}
+
+/// What is known of a path that has to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending<K> {
+    /// The first hint since it was last looked at.
+    pub(super) first: Instant,
+    /// Whether a writer is known that has not closed it.
+    pub(super) is_open: bool,
+    /// Whether its content has certainly been changed, whatever its times say.
+    pub(super) is_written: bool,
+    /// Whether it has been made and nothing has been said of its content yet.
+    pub(super) is_made: bool,
+    /// The least usual way in which it was noticed.
+    pub(super) origin: Origin,
+    /// The other end of a rename, for which this one waits.
+    follows: Option<K>,
+    due: (Instant, u64),
+}
+
+/// Paths to look at, by when.
+#[derive(Debug)]
+pub(super) struct Debounce<K> {
+    quiet: Duration,
+    at_most: Duration,
+    pending: HashMap<K, Pending<K>>,
+    queue: BTreeSet<((Instant, u64), Sorted<K>)>,
+    /// Counts hints, so that of two paths that are due at the same time the one that changed last comes last.
+    hints: u64,
+}
+
+/// A key in a set that is sorted by something unique beside it.
+#[derive(Clone, Debug)]
+struct Sorted<K>(K);
+
+impl<K> PartialEq for Sorted<K> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl<K> Eq for Sorted<K> {}
+impl<K> PartialOrd for Sorted<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<K> Ord for Sorted<K> {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl<K: Clone + Eq + Hash> Debounce<K> {
+    /// Looks after `quiet` without a hint, and after `at_most` in any case.
+    pub(super) fn new(quiet: Duration, at_most: Duration) -> Debounce<K> {
+        Debounce { quiet, at_most, pending: HashMap::new(), queue: BTreeSet::new(), hints: 0 }
+    }
+
+    /// How many paths are to be looked at.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Something is said of a path.
+    pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Instant) {
+        self.hints += 1;
+        let due = (now, self.hints);
+        let new = || Pending {
+            first: now,
+            is_open: false,
+            is_written: false,
+            is_made: false,
+            origin,
+            follows: None,
+            due,
+        };
+        let pending = self.pending.entry(key.clone()).or_insert_with(new);
+        self.queue.remove(&(pending.due, Sorted(key.clone())));
+        pending.origin = pending.origin.max(origin);
+        match hint {
+            Hint::Made => (pending.is_open, pending.is_made) = (false, true),
+            Hint::Written => (pending.is_open, pending.is_written, pending.is_made) = (true, true, false),
+            Hint::Whole => (pending.is_open, pending.is_made) = (false, false),
+            Hint::Changed => pending.is_written = true,
+            Hint::Look => {}
+        }
+        let latest = pending.first + self.at_most;
+        pending.due = (if pending.is_open { latest } else { latest.min(now + self.quiet) }, self.hints);
+        self.queue.insert((pending.due, Sorted(key)));
+    }
+
+    /// The first path is where the second was before a rename: they are looked at together, so that one of them is not
+    /// told as gone while the other waits.
+    pub(super) fn follow(&mut self, from: &K, to: K) {
+        if let Some(pending) = self.pending.get_mut(from) {
+            pending.follows = Some(to);
+        }
+    }
+
+    /// When the next path is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|((due, _), _)| *due)
+    }
+
+    /// The first hint of which nothing has been told yet.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.pending.values().map(|pending| pending.first).min()
+    }
+
+    /// The next path that is due, and what it was renamed to right after it.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(K, Pending<K>)> {
+        while let Some((due, Sorted(key))) = self.queue.first().filter(|((due, _), _)| *due <= now).cloned() {
+            let Some(pending) = self.pending.get_mut(&key) else { return Vec::new() };
+            let other = pending.follows.clone().filter(|other| *other != key);
+            let other_due = other.as_ref().and_then(|other| self.pending.get(other)).map(|other| other.due);
+            self.queue.remove(&(due, Sorted(key.clone())));
+            match (self.pending.get_mut(&key), other_due) {
+                (Some(pending), Some((later, _))) if later > now && due.0 < pending.first + self.at_most => {
+                    pending.due = (later.min(pending.first + self.at_most), due.1);
+                    self.queue.insert((pending.due, Sorted(key)));
+                }
+                _ => {
+                    let both = [Some(key), other.filter(|_| other_due.is_some())];
+                    return both.into_iter().flatten().filter_map(|key| self.take(key)).collect();
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// Puts back a path that was due, as one that somebody has open: to be looked at again at the latest time, or when
+    /// more is said of it.
+    pub(super) fn hold(&mut self, key: K, mut pending: Pending<K>) {
+        (pending.is_open, pending.is_made) = (true, false);
+        pending.due.0 = pending.first + self.at_most;
+        self.queue.insert((pending.due, Sorted(key.clone())));
+        self.pending.insert(key, pending);
+    }
+
+    fn take(&mut self, key: K) -> Option<(K, Pending<K>)> {
+        let pending = self.pending.remove(&key)?;
+        self.queue.remove(&(pending.due, Sorted(key.clone())));
+        Some((key, pending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Duration = Duration::from_millis(50);
+    const AT_MOST: Duration = Duration::from_secs(2);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn keys(due: Vec<(u32, Pending<u32>)>) -> Vec<u32> {
+        due.into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn a_path_is_due_when_it_has_been_quiet() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET, AT_MOST);
+        debounce.hint(1, Hint::Look, Origin::Live, start);
+        debounce.hint(1, Hint::Look, Origin::Live, start + ms(30));
+        assert_eq!(debounce.next(), Some(start + ms(80)));
+        assert_eq!(keys(debounce.due(start + ms(79))), []);
+        assert_eq!(keys(debounce.due(start + ms(80))), [1]);
+        assert_eq!((debounce.next(), debounce.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_open_is_due_when_it_is_closed_and_what_is_never_closed_or_quiet_at_the_latest_time() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET, AT_MOST);
+        debounce.hint(1, Hint::Written, Origin::Live, start);
+        assert_eq!(debounce.next(), Some(start + AT_MOST));
+        debounce.hint(1, Hint::Whole, Origin::Live, start + ms(100));
+        assert_eq!(debounce.next(), Some(start + ms(150)));
+        for busy in 0..1_000 {
+            debounce.hint(1, Hint::Look, Origin::Live, start + ms(100 + busy * 10));
+        }
+        assert_eq!(debounce.next(), Some(start + AT_MOST));
+    }
+
+    #[test]
+    fn both_ends_of_a_rename_are_due_together_and_two_that_wait_for_each_other_do_not_wait_for_ever() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET, AT_MOST);
+        debounce.hint(1, Hint::Look, Origin::Live, start);
+        debounce.hint(2, Hint::Look, Origin::Live, start);
+        debounce.follow(&1, 2);
+        debounce.hint(2, Hint::Written, Origin::Live, start + ms(10));
+        assert_eq!(keys(debounce.due(start + ms(60))), []);
+        debounce.hint(2, Hint::Whole, Origin::Live, start + ms(500));
+        assert_eq!(keys(debounce.due(start + ms(550))), [1, 2]);
+        for key in [3, 4] {
+            debounce.hint(key, Hint::Look, Origin::Live, start);
+        }
+        debounce.follow(&3, 4);
+        debounce.follow(&4, 3);
+        assert_eq!(keys(debounce.due(start + AT_MOST)), [3, 4]);
+        debounce.hint(5, Hint::Look, Origin::Live, start);
+        debounce.follow(&5, 5);
+        assert_eq!(keys(debounce.due(start + AT_MOST)), [5]);
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_last_hints() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET, AT_MOST);
+        for key in [1, 2, 3, 1] {
+            debounce.hint(key, Hint::Look, Origin::Live, start);
+        }
+        let order: Vec<u32> = (0..3).flat_map(|_| keys(debounce.due(start + AT_MOST))).collect();
+        assert_eq!(order, [2, 3, 1]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The thread that watches: it may wait for a slow disk, and nobody waits for it. It sleeps in the kernel until there is
+//! a hint, a path is due, or it is told to stop.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::disk::{Disk, RealDisk, since_epoch};
+use super::scan::nanoseconds;
+use super::watcher::{Change, Config, Moment, Watcher};
+use crate::ingest::files::{self, draft};
+use crate::model::event::Draft;
+use crate::model::limits::{FS_BATCH, FS_CLOCK_SLACK, FS_LOOK_AGAIN};
+use crate::sys::watch::{self, DirectoryWatch};
+
+/// What the thread says.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Events, and the position that is reached with them.
+    Changes(Vec<Draft>, Option<String>),
+    /// Why not everything is seen; nothing if it is.
+    Health(Option<String>),
+}
+
+/// What the thread needs.
+pub(super) struct Eyes {
+    pub(super) watch: DirectoryWatch,
+    pub(super) config: Config,
+    /// Until when each named path has been told, in nanoseconds since the epoch.
+    pub(super) seen_until: Vec<i128>,
+    pub(super) words: mpsc::Sender<Word>,
+    /// Closed at its other end when it is over.
+    pub(super) stop: OwnedFd,
+}
+
+impl Eyes {
+    /// Watches until it is told to stop. An error is one that cannot get better.
+    pub(super) fn watch(self) -> std::io::Result<()> {
+        let Eyes { watch, config, seen_until, words, stop } = self;
+        let mut watcher = Watcher::start(RealDisk(watch), config, seen_until);
+        let mut speaker = Speaker { words, health: None, has_looked: false };
+        let mut seen = Vec::new();
+        loop {
+            let mut is_busy = false;
+            if !watcher.is_full() {
+                is_busy |= watcher.disk.0.read(&mut seen)?;
+                let now = now();
+                seen.drain(..).for_each(|seen| watcher.see(seen, now));
+                is_busy |= watcher.step(now);
+            }
+            let changes = watcher.settle(now());
+            is_busy |= !changes.is_empty();
+            if speaker.speak(&mut watcher, &changes).is_none() {
+                return Ok(());
+            }
+            if is_busy {
+                continue;
+            }
+            let again = watcher.troubles.is_blind().then_some(FS_LOOK_AGAIN);
+            let due = watcher.pending.next().map(|due| due.saturating_duration_since(Instant::now()));
+            let listen = !watcher.is_full();
+            let is_again = again.is_some_and(|again| due.is_none_or(|due| again < due));
+            let began = Instant::now();
+            if watch::wait(listen.then_some(&watcher.disk.0), &stop, if is_again { again } else { due })? {
+                return Ok(());
+            }
+            if is_again && began.elapsed() >= FS_LOOK_AGAIN {
+                watcher.look_everywhere();
+            }
+        }
+    }
+}
+
+/// What the thread has said.
+struct Speaker {
+    words: mpsc::Sender<Word>,
+    health: Option<String>,
+    /// Whether everything has been looked at once.
+    has_looked: bool,
+}
+
+impl Speaker {
+    /// Says what is new. Nothing if nobody listens any more.
+    fn speak(&mut self, watcher: &mut Watcher<RealDisk>, changes: &[Change]) -> Option<()> {
+        for (path, problem) in watcher.troubles.unreadable.drain(..) {
+            warn!(path = %path.display(), problem, "it cannot be read, so nothing in it is told");
+        }
+        let has_looked = watcher.scans.is_empty();
+        if has_looked || watcher.troubles.has_overflowed {
+            let health = sentence(watcher);
+            if health != self.health {
+                self.words.blocking_send(Word::Health(health.clone())).ok()?;
+                self.health = health;
+            }
+        }
+        let is_first = has_looked && !self.has_looked;
+        self.has_looked |= has_looked;
+        if changes.is_empty() && !is_first {
+            return Some(());
+        }
+        let drafts: Vec<Draft> = changes.iter().map(event).collect();
+        let mut chunks = drafts.chunks(FS_BATCH).peekable();
+        while let Some(chunk) = chunks.next() {
+            // All that was told before may be forgotten only with the last of it.
+            let position = (chunks.peek().is_none() && has_looked).then(|| position(watcher));
+            self.words.blocking_send(Word::Changes(chunk.to_vec(), position)).ok()?;
+        }
+        if changes.is_empty() {
+            self.words.blocking_send(Word::Changes(Vec::new(), Some(position(watcher)))).ok()?;
+        }
+        Some(())
+    }
+}
+
+fn event(change: &Change) -> Draft {
+    draft(&files::Change {
+        kind: change.kind,
+        path: change.path.as_os_str().as_bytes(),
+        from: change.from.as_ref().map(|from| from.as_os_str().as_bytes()),
+        is_directory: change.is_directory,
+        is_complete: change.is_complete,
+        origin: change.origin,
+        state: change.state,
+    })
+}
+
+fn now() -> Moment {
+    Moment { at: Instant::now(), wall: since_epoch(SystemTime::now()) }
+}
+
+/// Until when everything has been told, and of which paths.
+fn position(watcher: &Watcher<RealDisk>) -> String {
+    let now = now();
+    let waiting = watcher.pending.oldest().map_or_else(Default::default, |oldest| now.at - oldest);
+    let until = now.wall - nanoseconds(waiting + FS_CLOCK_SLACK);
+    let paths: Vec<_> = watcher.config.roots.0.iter().map(|path| path.to_string_lossy()).collect();
+    json!({"until": i64::try_from(until).unwrap_or(0), "paths": paths}).to_string()
+}
+
+/// Why not everything is seen.
+fn sentence(watcher: &Watcher<RealDisk>) -> Option<String> {
+    let troubles = &watcher.troubles;
+    if troubles.has_overflowed {
+        return Some("more has changed at once than the kernel remembers, so everything is looked at again".to_owned());
+    }
+    let every = FS_LOOK_AGAIN.as_secs();
+    if let Some((path, problem)) = &troubles.unwatched {
+        let (count, limit) = (watcher.tree.unwatched().count(), watch::limit_of_watches());
+        let path = path.display();
+        return Some(format!(
+            "{count} directories are not watched but looked at every {every} s, the first of them {path}: {problem} ({limit})"
+        ));
+    }
+    if let Some(path) = &troubles.unknown {
+        let (path, count) = (path.display(), watcher.tree.len());
+        return Some(format!(
+            "{count} files and directories are watched, which is the bound, so {path} and others are not: name fewer paths, or ignore some"
+        ));
+    }
+    let is_missing = |path: &&PathBuf| matches!(watcher.disk.look(path, true), Ok(None));
+    let missing = watcher.config.roots.0.iter().find(is_missing)?;
+    Some(format!("{} is not there; it is told when it is", missing.display()))
+}
