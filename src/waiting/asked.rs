@@ -311,7 +311,8 @@ impl Asked {
         if none_of.is_empty() {
             return Ok(question);
         }
-        let guarded = NoneOf::new(question, none_of).map_err(|rejection| BadQuestion::TooMuch(rejection.remediation))?;
+        let guarded =
+            NoneOf::new(question, none_of).map_err(|rejection| BadQuestion::TooMuch(rejection.remediation))?;
         check(&guarded.subscription())?;
         Ok(Box::new(guarded))
     }
