@@ -14,6 +14,7 @@ pub mod frame;
 mod glob;
 pub mod id;
 pub mod limits;
+pub mod message;
 pub mod nearest;
 pub mod predicate;
 pub mod row;
