@@ -157,6 +157,16 @@ impl Feed {
         }
     }
 
+    /// Ends the subscription, with a goodbye if it was announced as a source.
+    pub async fn leave(self) {
+        if let Source::Hub(mut connection) = self.source
+            && self.subscribe.announce.is_some()
+        {
+            // A hub that is gone need not be told.
+            let _ = connection.bye().await;
+        }
+    }
+
     fn reached(&mut self, item: &Item) {
         let Some(cursor) = item.cursor() else { return };
         self.cursor = cursor;
@@ -193,7 +203,7 @@ fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone
     LogAlone::open(directories, compile(subscribe)?, subscribe.since)
 }
 
-fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
+pub(super) fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
     subscribe
         .filter()
         .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })

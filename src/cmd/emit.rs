@@ -117,25 +117,30 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
         conclusion: arguments.conclusion,
         summary: arguments.summary,
         fields,
-        payload: arguments.payload.map(|payload| read_payload(&payload)).transpose()?.map(Value::String),
+        payload: arguments
+            .payload
+            .map(|payload| read_text("--payload", &payload, limits::MAX_PAYLOAD_BYTES))
+            .transpose()?
+            .map(Value::String),
     };
     told.into_draft().map_err(Failure::usage)
 }
 
-fn read_payload(argument: &str) -> Result<String, Failure> {
+/// A text as it was typed, of a file (`@FILE`) or of standard input (`-`). What is longer than `limit` is read only as
+/// far as that shows.
+pub(super) fn read_text(what: &str, argument: &str, limit: usize) -> Result<String, Failure> {
     let read = |source: &mut dyn Read, name: &str| {
         let mut text = String::new();
-        let limit = limits::MAX_PAYLOAD_BYTES as u64 + 1;
         source
-            .take(limit)
+            .take(limit as u64 + 1)
             .read_to_string(&mut text)
-            .map_err(|error| Failure::usage(format!("--payload {name}: {error}")))?;
+            .map_err(|error| Failure::usage(format!("{what} {name}: {error}")))?;
         Ok(text)
     };
     match argument.strip_prefix('@') {
         _ if argument == "-" => read(&mut io::stdin().lock(), "-"),
         Some(path) => {
-            let mut file = File::open(path).map_err(|error| Failure::usage(format!("--payload @{path}: {error}")))?;
+            let mut file = File::open(path).map_err(|error| Failure::usage(format!("{what} @{path}: {error}")))?;
             read(&mut file, argument)
         }
         None => Ok(argument.to_owned()),

@@ -133,7 +133,7 @@ impl Hub {
         self.index.insert(id, &filter);
         self.idle_since = None;
 
-        notes.extend(announce.and_then(|announcement| self.announce(id, announcement)));
+        notes.extend(announce.and_then(|announcement| self.announce(id, announcement, now)));
         let described = status.then(|| self.status(now));
         let mut subscriber = Subscriber::new(filter, start);
         subscriber.push(&Control::SubscribeAck {
@@ -167,7 +167,7 @@ impl Hub {
         let Some(subscriber) = self.subscribers.remove(&id) else { return };
         self.index.remove(id);
         self.owed.remove(&id);
-        self.source_ended(id);
+        self.source_ended(id, now);
         if let Some(due) = subscriber.heartbeat_due {
             self.heartbeats.remove(&(due, id));
         }

@@ -6,6 +6,7 @@
 //! the newest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use super::{Hub, SubscriberId};
 use crate::model::frame::Control;
@@ -31,6 +32,10 @@ struct Source {
     connections: usize,
     /// Which change was its last.
     changed: u64,
+    /// When it came to be as it is.
+    since: Instant,
+    /// Whether nobody's answer depends on it.
+    is_presence: bool,
 }
 
 #[derive(Debug)]
@@ -42,32 +47,41 @@ struct Connection {
 
 impl Sources {
     /// Whether there is room for it.
-    fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> bool {
-        let on_demand = announcement.is_on_demand();
+    fn announce(&mut self, id: SubscriberId, announcement: Announcement, now: Instant) -> bool {
+        let (on_demand, is_presence) = (announcement.is_on_demand(), announcement.is_presence());
         let Announcement { source, detail } = announcement;
         if !self.known.contains_key(&source) && self.known.len() >= MAX_SOURCES && !self.forget_one() {
             return false;
         }
-        let dead = Source { state: SourceState::Dead, detail: Detail::new(), connections: 0, changed: 0 };
-        let known = self.known.entry(source.clone()).or_insert(dead);
+        let known = self.known.entry(source.clone()).or_insert_with(|| Source {
+            state: SourceState::Dead,
+            detail: Detail::new(),
+            connections: 0,
+            changed: 0,
+            since: now,
+            is_presence,
+        });
         known.connections += 1;
         known.detail = detail;
+        known.is_presence = is_presence;
         self.announced.insert(id, Connection { source: source.clone(), on_demand, said_bye: false });
-        self.change(&source, SourceState::Alive);
+        self.change(&source, SourceState::Alive, now);
         true
     }
 
-    /// Forgets the source that has been away for longest. Returns whether there was one.
+    /// Forgets the source that has been away for longest, a presence first. Returns whether there was one.
     fn forget_one(&mut self) -> bool {
         let away = self.known.iter().filter(|(_, source)| source.connections == 0);
-        let Some(oldest) = away.min_by_key(|(_, source)| source.changed).map(|(name, _)| name.clone()) else {
+        let Some(oldest) =
+            away.min_by_key(|(_, source)| (!source.is_presence, source.changed)).map(|(name, _)| name.clone())
+        else {
             return false;
         };
         self.known.remove(&oldest);
         true
     }
 
-    fn ended(&mut self, id: SubscriberId) {
+    fn ended(&mut self, id: SubscriberId, now: Instant) {
         let Some(Connection { source, on_demand, said_bye }) = self.announced.remove(&id) else { return };
         let Some(known) = self.known.get_mut(&source) else { return };
         known.connections -= 1;
@@ -80,27 +94,37 @@ impl Sources {
                     (true, false) => SourceState::Gone,
                     (false, _) => SourceState::Dead,
                 },
+                now,
             );
         }
     }
 
-    fn change(&mut self, name: &str, state: SourceState) {
+    fn change(&mut self, name: &str, state: SourceState, now: Instant) {
         self.changes += 1;
         let Some(source) = self.known.get_mut(name) else { return };
         source.changed = self.changes;
         if std::mem::replace(&mut source.state, state) != state {
+            source.since = now;
             self.changed.insert(name.to_owned());
         }
     }
 
-    fn status(&self, name: &str) -> Option<SourceStatus> {
-        let Source { state, detail, .. } = self.known.get(name)?;
-        Some(SourceStatus { source: name.to_owned(), state: *state, detail: detail.clone() })
+    fn is_presence(&self, name: &str) -> bool {
+        self.known.get(name).is_some_and(|source| source.is_presence)
     }
 
-    /// All of them.
-    pub(super) fn statuses(&self) -> Vec<SourceStatus> {
-        self.known.keys().filter_map(|name| self.status(name)).collect()
+    fn status(&self, name: &str) -> Option<SourceStatus> {
+        let Source { state, detail, .. } = self.known.get(name)?;
+        Some(SourceStatus { source: name.to_owned(), state: *state, detail: detail.clone(), for_sec: None })
+    }
+
+    /// All of them, with how long they have been so.
+    pub(super) fn statuses(&self, now: Instant) -> Vec<SourceStatus> {
+        let lasting = self.known.iter().filter_map(|(name, source)| {
+            let for_sec = Some(now.saturating_duration_since(source.since).as_secs());
+            Some(SourceStatus { for_sec, ..self.status(name)? })
+        });
+        lasting.collect()
     }
 }
 
@@ -125,9 +149,9 @@ impl Hub {
     }
 
     /// A connection announces a source. What cannot be watched is worth a word to whoever announces it.
-    pub(super) fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> Option<String> {
+    pub(super) fn announce(&mut self, id: SubscriberId, announcement: Announcement, now: Instant) -> Option<String> {
         let name = announcement.source.clone();
-        if !self.sources.announce(id, announcement) {
+        if !self.sources.announce(id, announcement, now) {
             return Some(format!(
                 "the hub watches {MAX_SOURCES} sources already; whether {name} is there is not known"
             ));
@@ -137,8 +161,8 @@ impl Hub {
     }
 
     /// A connection has ended, and with it perhaps a source.
-    pub(super) fn source_ended(&mut self, id: SubscriberId) {
-        self.sources.ended(id);
+    pub(super) fn source_ended(&mut self, id: SubscriberId, now: Instant) {
+        self.sources.ended(id, now);
         // Its last words are in the log; they come before the news of its end.
         self.rung |= !self.sources.changed.is_empty();
     }
@@ -173,7 +197,9 @@ impl Hub {
         let own = self.sources.announced.get(&id).is_some_and(|connection| connection.source == name);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let source = PartialEnvelope { source: Some(name.to_owned()), ..PartialEnvelope::default() };
-        if !own && !subscriber.closing && subscriber.filter.could_want(&source) {
+        // Agents come and go; whoever did not ask for one by its name is not woken for it.
+        let is_asked = !self.sources.is_presence(name) || subscriber.filter.sources().contains(&name);
+        if !own && !subscriber.closing && is_asked && subscriber.filter.could_want(&source) {
             subscriber.owed.insert(name.to_owned(), end);
             self.owed.insert(id);
         }

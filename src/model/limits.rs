@@ -204,6 +204,16 @@ pub const MAX_NAME_BYTES: usize = 64;
 /// Longest name that is compared with the known ones, in characters: the cost is the product of two lengths, and what is
 /// longer than any name was not mistyped.
 pub const MAX_COMPARED_CHARS: usize = MAX_NAME_BYTES;
+/// Longest name of an agent, in bytes: `agent.` before it makes it the name of a source.
+pub const MAX_AGENT_NAME_BYTES: usize = MAX_NAME_BYTES - 6;
+/// Longest body of a message, in bytes: a long report or a patch. Half of what fields may have, because line ends and
+/// quotes are two bytes in JSON. What is longer belongs into a file whose path is sent.
+pub const MAX_MESSAGE_BYTES: usize = MAX_FIELDS_BYTES / 2;
+/// Longest thread or correlation id of a message, in bytes: a UUID or a ULID with some words before it. A frame that is
+/// cut keeps it ([`KEPT_FIELD_BYTES`]).
+pub const MAX_THREAD_BYTES: usize = 128;
+/// Messages that are handed over before their receipts are committed together, if more of them are there already.
+pub const RECEIPTS_PER_COMMIT: usize = 64;
 /// Longest `owner` or `repo`, in bytes; GitHub allows 39 and 100.
 pub const MAX_REPO_BYTES: usize = 128;
 /// Longest `delivery_id`, in bytes; GitHub's are UUIDs, other sources build theirs from names and numbers.

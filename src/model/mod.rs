@@ -15,6 +15,7 @@ pub mod frame;
 mod glob;
 pub mod id;
 pub mod limits;
+pub mod message;
 pub mod nearest;
 pub mod predicate;
 pub mod row;

@@ -10,6 +10,9 @@ use super::limits::MAX_DETAIL_BYTES;
 /// What a source knows about itself: `start`, a command that would bring it back, and whatever else it likes.
 pub type Detail = Map<String, Value>;
 
+/// The key of [`Detail`] that makes a source a presence.
+const PRESENCE: &str = "presence";
+
 /// A connection is a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Announcement {
@@ -38,6 +41,17 @@ impl Announcement {
             return Err("honest: its `detail.start` is the text of a command".to_owned());
         }
         Ok(Announcement { source: source.to_owned(), detail })
+    }
+
+    /// That somebody is there, of whom no event comes.
+    pub(super) fn of_presence(source: String) -> Announcement {
+        Announcement { source, detail: Detail::from_iter([(PRESENCE.to_owned(), Value::Bool(true))]) }
+    }
+
+    /// Whether it only says that somebody is there: no events come of it, and nobody's answer depends on it.
+    #[must_use]
+    pub fn is_presence(&self) -> bool {
+        self.detail.get(PRESENCE) == Some(&Value::Bool(true))
     }
 
     /// Whether it is started by whoever needs it, so that it is there also when it is not running.
@@ -72,6 +86,9 @@ pub struct SourceStatus {
     /// What it last said about itself.
     #[serde(default)]
     pub detail: Detail,
+    /// For how many seconds it has been so, as far as the hub knows; told only in [`HubStatus`](super::frame::HubStatus).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_sec: Option<u64>,
 }
 
 impl SourceStatus {

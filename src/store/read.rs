@@ -223,6 +223,14 @@ impl Reader {
         Ok(decode(row, seq).ok().map(|record| (record, payload)))
     }
 
+    /// The place of what a source has said under this `delivery_id`.
+    pub fn said(&self, source: &str, delivery_id: &str) -> Result<Option<Seq>, StoreError> {
+        self.prepare("SELECT seq FROM events WHERE source = ?1 AND delivery_id = ?2")?
+            .query_row([source, delivery_id], |row| row.get(0).map(Seq))
+            .optional()
+            .map_err(|error| self.error(&error))
+    }
+
     /// How much there is.
     pub fn size(&self) -> Result<Size, StoreError> {
         let _snapshot = self.snapshot()?;
