@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use super::message::Myself;
 use super::output;
 use super::wait::interrupted;
 use crate::config::directories::Directories;
@@ -30,9 +31,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "OWNER/REPO")]
     repo: Vec<String>,
 
-    /// Of the messages between agents, show only those from and to this one, and those to everybody
-    #[arg(long, value_name = "NAME")]
-    agent: Option<String>,
+    /// The name of its agent; without one each message says under which it is sent or read
+    #[command(flatten)]
+    myself: Myself,
+
+    /// Of the messages between agents, show only those from that name, to it, and to everybody
+    #[arg(long)]
+    own_messages: bool,
 
     /// Push events into the session of a client that takes pushes (Claude Code's channels): those that meet all these
     /// conditions, in the grammar of `wait --match`; without one, all that are shown
@@ -43,8 +48,12 @@ pub(super) struct Arguments {
 impl Arguments {
     fn options(&self) -> Result<Options, Failure> {
         let repos = self.repo.iter().map(|name| RepoFilter::parse(name).map_err(Failure::usage));
-        let scope =
-            Scope { sources: self.source.clone(), repos: repos.collect::<Result<_, _>>()?, agent: self.agent.clone() };
+        let name = self.myself.name_if_any()?;
+        let agent = name.clone().filter(|_| self.own_messages);
+        if self.own_messages && agent.is_none() {
+            return Err(Failure::usage("--own-messages: whose? Give a name with --as NAME, or set WAITBUS_AGENT"));
+        }
+        let scope = Scope { sources: self.source.clone(), repos: repos.collect::<Result<_, _>>()?, agent };
         let pushed = self.channel.as_ref().map(|conditions| Conditions {
             matching: conditions.clone(),
             repo: self.repo.clone(),
@@ -53,7 +62,7 @@ impl Arguments {
             ..Conditions::default()
         });
         let channel = pushed.map(|conditions| conditions.subscribe()).transpose()?;
-        Ok(Options { read_only: self.read_only, scope, channel })
+        Ok(Options { read_only: self.read_only, scope, name, channel })
     }
 }
 

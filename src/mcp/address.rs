@@ -8,6 +8,7 @@ use crate::model::event::Event;
 use crate::model::filter::RepoFilter;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
+use crate::model::message::{AgentName, EVERYBODY, Message, SOURCE as MESSAGES, Wanted};
 
 /// The templates of those that have variables.
 pub(super) const REPO: &str = "waitbus://repo/{owner}/{repo}";
@@ -28,7 +29,7 @@ pub(super) enum Address {
     /// All of one event. Nothing lists it.
     Raw(EventId),
     /// The messages for one agent.
-    Agent(String),
+    Agent(AgentName),
 }
 
 impl Address {
@@ -43,7 +44,7 @@ impl Address {
             ["repo", owner, repo] => Address::Repo(owner.to_owned(), repo.to_owned()),
             ["event", id] => Address::Event(id.parse().ok()?),
             ["event", id, "raw"] => Address::Raw(id.parse().ok()?),
-            ["agent", name] if !name.is_empty() => Address::Agent(name.to_owned()),
+            ["agent", name] => Address::Agent(name.parse().ok()?),
             _ => return None,
         };
         let shown = match &address {
@@ -52,7 +53,7 @@ impl Address {
                 RepoFilter::parse(&name).is_ok() && scope.check_repo("", &name).is_ok()
             }
             Address::Agent(name) => {
-                scope.check_source("", "agent").is_ok() && scope.agent.as_ref().is_none_or(|agent| agent == name)
+                scope.check_source("", MESSAGES).is_ok() && scope.agent.as_ref().is_none_or(|agent| agent == name)
             }
             Address::Current | Address::Event(_) | Address::Raw(_) => true,
         };
@@ -68,7 +69,7 @@ impl Address {
                 RepoFilter::Repo(owner.clone(), repo.clone()).passes(&event.owner, &event.repo)
             }
             Address::Event(id) | Address::Raw(id) => event.id == *id,
-            Address::Agent(name) => event.source == "agent" && (to(name) || to("*")),
+            Address::Agent(name) => Message::of(event).is_some() && (to(name.as_str()) || to(EVERYBODY)),
         }
     }
 
@@ -80,11 +81,7 @@ impl Address {
                 Some(Subscribe { filters: vec![format!("{owner}/{repo}")], ..scope.subscription() })
             }
             Address::Event(_) | Address::Raw(_) => None,
-            Address::Agent(name) => {
-                let to =
-                    |name: &str| vec!["source=agent".to_owned(), format!("msg_to={}", Value::String(name.to_owned()))];
-                Some(Subscribe { alternatives: vec![to(name), to("*")], heartbeat: false, ..Subscribe::default() })
-            }
+            Address::Agent(name) => Some(Wanted::of(name.clone()).subscription()),
         }
     }
 }
@@ -119,7 +116,7 @@ mod tests {
         assert_eq!(parse("waitbus://repo/octo/he%6clo"), Some(Address::Repo("octo".into(), "hello".into())));
         assert_eq!(parse(&format!("waitbus://event/{id}")), Some(Address::Event(id.parse().unwrap())));
         assert_eq!(parse(&format!("waitbus://event/{id}/raw")), Some(Address::Raw(id.parse().unwrap())));
-        assert_eq!(parse("waitbus://agent/planner"), Some(Address::Agent("planner".into())));
+        assert_eq!(parse("waitbus://agent/planner"), Some(Address::Agent("planner".parse().unwrap())));
         for bad in [
             "",
             "current",
@@ -140,7 +137,7 @@ mod tests {
         let narrow = Scope { repos: vec![RepoFilter::parse("octo/*").unwrap()], ..Scope::default() };
         assert!(Address::parse("waitbus://repo/octo/hello", &narrow).is_some());
         assert_eq!(Address::parse("waitbus://repo/other/hello", &narrow), None);
-        let one = Scope { agent: Some("me".into()), ..Scope::default() };
+        let one = Scope { agent: Some("me".parse().unwrap()), ..Scope::default() };
         assert!(Address::parse("waitbus://agent/me", &one).is_some());
         assert_eq!(Address::parse("waitbus://agent/you", &one), None);
     }

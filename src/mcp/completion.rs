@@ -12,6 +12,7 @@ use super::{Server, address};
 use crate::model::event::Event;
 use crate::model::id::Seq;
 use crate::model::limits::{MAX_COMPLETIONS, SCANNED_ROWS};
+use crate::model::message::{AgentName, SOURCE};
 use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader, StoreError};
 
@@ -47,9 +48,11 @@ impl Variable {
                 if of_owner { vec![event.repo.clone()] } else { Vec::new() }
             }
             Variable::Id => vec![event.id.to_string()],
-            Variable::Agent if event.source == "agent" => {
-                [text("msg_to"), text("msg_from")].into_iter().flatten().filter(|name| name != "*").collect()
-            }
+            Variable::Agent if event.source == SOURCE => [text("msg_to"), text("msg_from")]
+                .into_iter()
+                .flatten()
+                .filter(|name| name.parse::<AgentName>().is_ok())
+                .collect(),
             Variable::Agent => Vec::new(),
         }
     }

@@ -35,6 +35,8 @@ impl Server {
             Verb::Get => tools::log::get(self, arguments).await,
             Verb::CiStatus => tools::ci::status(self, arguments).await,
             Verb::Emit => tools::emit::call(self, arguments).await,
+            Verb::Send => tools::messages::send(self, arguments).await,
+            Verb::Read => tools::messages::read(self, arguments, context).await,
         }
     }
 }

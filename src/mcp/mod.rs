@@ -34,6 +34,7 @@ use crate::config::directories::Directories;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::LAST_WORDS;
+use crate::model::message::AgentName;
 
 /// What a server does and shows.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,8 @@ pub struct Options {
     pub read_only: bool,
     /// What it shows.
     pub scope: Scope,
+    /// Under which name its client sends and reads messages, if it says no other.
+    pub name: Option<AgentName>,
     /// What it pushes into the session of a client that takes pushes, if it does.
     pub channel: Option<Subscribe>,
 }
@@ -54,6 +57,7 @@ struct Server {
     directories: Directories,
     scope: Scope,
     read_only: bool,
+    name: Option<AgentName>,
     channel: Option<Subscribe>,
     complain: Complain,
     /// Opened by the first event that is emitted.
@@ -90,6 +94,7 @@ where
         directories: directories.clone(),
         scope: options.scope,
         read_only: options.read_only,
+        name: options.name,
         channel: options.channel,
         complain,
         publisher: Arc::default(),

@@ -11,6 +11,7 @@ use crate::model::clause::Clause;
 use crate::model::event::{Event, Record};
 use crate::model::filter::RepoFilter;
 use crate::model::frame::Subscribe;
+use crate::model::message::{AgentName, EVERYBODY, SOURCE as MESSAGES};
 use crate::waiting::asked::Asked;
 use crate::waiting::{Ending, Question, Step};
 
@@ -21,24 +22,24 @@ pub struct Scope {
     pub sources: Vec<String>,
     /// Events of these repositories; none given means any, and those without one.
     pub repos: Vec<RepoFilter>,
-    /// Of the messages between agents only those from, to, or for everybody like this one; without a name all.
-    pub agent: Option<String>,
+    /// Of the messages between agents only those from this one, to it, and to everybody; without a name all.
+    pub agent: Option<AgentName>,
 }
-
-/// The source of messages between agents …
-const MESSAGES: &str = "agent";
-/// … and the receiver that stands for everybody.
-const EVERYBODY: &str = "*";
 
 impl Scope {
     /// Whether this may be read.
     pub(super) fn shows(&self, event: &Event) -> bool {
         let is = |name: &str, agent: &str| event.fields.get(name).and_then(|value| value.as_str()) == Some(agent);
-        let own = self.agent.as_ref().is_none_or(|agent| {
-            event.source != MESSAGES || is("msg_to", agent) || is("msg_to", EVERYBODY) || is("msg_from", agent)
-        });
-        own && (self.sources.is_empty() || self.sources.contains(&event.source))
-            && (self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo)))
+        let own = |agent: &AgentName| {
+            is("msg_to", agent.as_str()) || is("msg_to", EVERYBODY) || is("msg_from", agent.as_str())
+        };
+        let within = if event.source == MESSAGES {
+            // They are of no repository.
+            self.agent.as_ref().is_none_or(own)
+        } else {
+            self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo))
+        };
+        within && (self.sources.is_empty() || self.sources.contains(&event.source))
     }
 
     /// Whether anything may be read.
@@ -97,13 +98,9 @@ impl Scope {
 
     /// What brings everything that is inside, and perhaps more.
     pub(super) fn subscription(&self) -> Subscribe {
-        let filters = match &*self.repos {
-            [] => vec![RepoFilter::Any.to_string()],
-            repos => repos.iter().map(RepoFilter::to_string).collect(),
-        };
         let source = |name: &String| vec![format!("source={}", serde_json::Value::String(name.clone()))];
         let alternatives = self.sources.iter().map(source).collect();
-        Subscribe { filters, alternatives, heartbeat: false, ..Subscribe::default() }
+        Subscribe { alternatives, heartbeat: false, ..Subscribe::default() }
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) fn input(verb: Verb) -> JsonObject {
             &[],
         ),
         Verb::Emit => (emit(), &["source", "type"]),
+        Verb::Send => (send(), &["body"]),
+        Verb::Read => (read(), &[]),
     };
     object(json!({
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,
@@ -69,6 +71,24 @@ pub(super) fn output(verb: Verb) -> JsonObject {
         Verb::Emit => (
             json!({"event_id": {"type": "string"}, "duplicate": {"type": "boolean"}, "cursor": cursor()}),
             &["event_id", "duplicate", "cursor"],
+        ),
+        Verb::Send => (
+            json!({
+                "event_id": {"type": "string"},
+                "correlation_id": text("By what a reply is recognized"),
+                "cursor": text("Whatever answers comes after it"),
+                "receiver_is_there": {"type": ["boolean", "null"], "description": "Whether whom it is for waits for messages now; null if that is not known"},
+            }),
+            &["event_id", "correlation_id", "cursor"],
+        ),
+        Verb::Read => (
+            json!({
+                "status": {"type": "string", "enum": ["matched", "pending", "gap"]},
+                "messages": {"type": "array", "items": message()},
+                "cursor": cursor(),
+                "gap": gap(),
+            }),
+            &["status", "messages", "cursor"],
         ),
     };
     object(json!({"type": "object", "properties": properties, "required": required}))
@@ -142,6 +162,51 @@ fn emit() -> Value {
         "conclusion": text("The field `conclusion`, such as success or failure"),
         "summary": text("One line for a person; without it one is made"),
         "id": text("Key under which the source says this only once"),
+    })
+}
+
+fn send() -> Value {
+    json!({
+        "to": text("The name of an agent, or * for everybody"),
+        "in_reply_to": text("The event_id of the message that this replies to, instead of `to`"),
+        "body": text("What is said"),
+        "as": text("Your name; the server may have one for you already"),
+        "thread_id": text("The conversation that it belongs to"),
+        "correlation_id": text("By what replies are to be recognized; without it the id of the message"),
+        "reply_to": text("The name to which replies go; without it yours"),
+    })
+}
+
+fn read() -> Value {
+    json!({
+        "as": text("Your name; the server may have one for you already"),
+        "thread_id": text("Only messages of this conversation; goes with after or since"),
+        "correlation_id": text("Only replies that carry this; goes with after or since"),
+        "after": text("A cursor: only what was sent after it, read or not"),
+        "since": text("A time from which on messages count: 10m (ago), 2026-01-31T12:00:00Z, epoch seconds, or a cursor"),
+        "limit": {
+            "type": "integer", "minimum": 1, "maximum": MAX_LISTED_EVENTS, "default": LISTED_EVENTS,
+            "description": "How many messages at most",
+        },
+        "max_wait_seconds": {"type": "integer", "minimum": 0, "maximum": WAIT_MAX.as_secs(), "description":
+            "How long to wait for a message if there is none; without it not at all"},
+    })
+}
+
+fn message() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "event_id": {"type": "string"},
+            "received_at": {"type": "integer"},
+            "from": {"type": "string"},
+            "to_everybody": {"type": "boolean"},
+            "data": fenced("body, from, to, thread_id, correlation_id and reply_to"),
+            "data_truncated": {"type": "boolean"},
+            "data_size_bytes": {"type": "integer"},
+            "raw_uri": {"type": "string"},
+        },
+        "required": ["event_id", "to_everybody", "data"],
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rmcp::model::{CallToolResult, JsonObject, ProgressNotificationParam};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::super::arguments::{Arguments, ToolError};
 use super::super::{Server, clients, shown};
@@ -24,7 +24,7 @@ use crate::model::fence::Fenced;
 use crate::model::filter::RepoFilter;
 use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
-use crate::model::limits::{GRACE, PROGRESS_EVERY, WAIT_MAX};
+use crate::model::limits::{GRACE, PROGRESS_EVERY, START_TIMEOUT, WAIT_MAX};
 use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader, StoreError};
@@ -175,11 +175,12 @@ impl Call {
         // Taken before anything is waited for: what is committed while a hub starts counts.
         let now = newest(&server.directories)?;
         let begin = self.after.unwrap_or(now);
-        let mut late = pin!(sleep(self.wait));
+        let began = Instant::now();
         let opened = tokio::select! {
             biased;
             opened = self.open(server, question, begin) => opened?,
-            () = &mut late => return Ok(pending(begin, &[])),
+            // A call that waits for nothing still wants to know what there is.
+            () = sleep(self.wait.max(START_TIMEOUT)) => return Ok(pending(begin, &[])),
             () = server.closing() => return Ok(pending(begin, &[])),
         };
         let (mut waiter, going) = match opened {
@@ -188,13 +189,20 @@ impl Call {
         };
         let notes: Vec<_> = if server.scope.is_everything() { waiter.feed().notes().to_vec() } else { Vec::new() };
         let mut counted = Vec::new();
+        let mut late = pin!(sleep_until((began + self.wait).into()));
         let answer = loop {
             let news = tokio::select! {
                 biased;
-                news = waiter.next() => news?,
-                () = &mut late => break pending(going.from(&waiter), &waiter.outstanding()),
+                news = waiter.next() => Some(news?),
+                // What was committed in time counts, and the hub may be just about to say it.
+                () = &mut late => None,
                 () = server.closing() => break pending(going.from(&waiter), &waiter.outstanding()),
             };
+            let news = match news {
+                None => waiter.left().await?,
+                some => some,
+            };
+            let Some(news) = news else { break pending(going.from(&waiter), &waiter.outstanding()) };
             match news {
                 News::Counts(shown) => counted.push(shown),
                 News::Gap(missing) => break gap(&missing),
