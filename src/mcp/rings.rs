@@ -3,6 +3,8 @@
 //! Clients of the handshake subscribe and unsubscribe one address at a time; later ones hold a listen stream open for
 //! several. Either way each address follows the log by itself, with a filter of its own, so nobody is woken for others.
 
+use std::collections::BTreeSet;
+
 use rmcp::model::{ErrorData, ResourceUpdatedNotification, ResourceUpdatedNotificationParam, ServerNotification};
 use rmcp::service::{Peer, RoleServer, SubscriptionContext};
 use serde_json::json;
@@ -107,12 +109,7 @@ pub(super) fn unsubscribe(server: &Server, uri: &str) -> Result<(), ErrorData> {
 /// The addresses that a listen stream gets of those that it asks for. The place from which they are listened to is that
 /// of this moment: the stream is acknowledged before it is begun, and what is committed in between belongs to it.
 pub(super) fn accept(server: &Server, uris: &[String]) -> Vec<String> {
-    let mut accepted: Vec<String> = Vec::new();
-    for uri in uris {
-        if !accepted.contains(uri) && Address::parse(uri, &server.scope).is_some() {
-            accepted.push(uri.clone());
-        }
-    }
+    let accepted: Vec<_> = uris.iter().filter(|uri| Address::parse(uri, &server.scope).is_some()).cloned().collect();
     let now = newest(&server.directories).ok();
     server.listening.borrow_mut().push_back((accepted.clone(), now));
     accepted
@@ -122,6 +119,8 @@ pub(super) fn accept(server: &Server, uris: &[String]) -> Vec<String> {
 pub(super) async fn listen(server: &Server, stream: SubscriptionContext) -> Result<(), ErrorData> {
     let uris = stream.accepted().resource_subscriptions.clone().unwrap_or_default();
     let since = begun(server, &uris);
+    // One that was asked for twice rings once.
+    let uris: BTreeSet<_> = uris.into_iter().collect();
     let mut followers = JoinSet::new();
     for uri in uris {
         let subscription = Address::parse(&uri, &server.scope).and_then(|address| address.subscription(&server.scope));
