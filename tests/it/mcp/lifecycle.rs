@@ -64,7 +64,8 @@ fn what_is_no_message_is_answered_and_the_session_goes_on() {
         assert!(answer["id"].is_null(), "{answer}");
     }
     client.send_line(b"");
-    let long = [br#"{"jsonrpc":"2.0","id":"x","method":"ping","params":{"x":""#, "x".repeat(17 << 20).as_bytes()].concat();
+    let long =
+        [br#"{"jsonrpc":"2.0","id":"x","method":"ping","params":{"x":""#, "x".repeat(17 << 20).as_bytes()].concat();
     client.send_line(&long);
     let answer = client.first(|message| message.get("error").is_some());
     assert_eq!(answer["error"]["code"], -32600, "{answer}");

@@ -24,7 +24,10 @@ fn a_message_is_read_once_and_its_reply_finds_who_asked() {
 
     let told = alice.result(wait);
     let reply = inside(&told["messages"][0]["data"]);
-    assert_eq!((&told["status"], &reply["body"], &reply["thread_id"]), (&json!("matched"), &json!("8080"), &json!("setup")));
+    assert_eq!(
+        (&told["status"], &reply["body"], &reply["thread_id"]),
+        (&json!("matched"), &json!("8080"), &json!("setup"))
+    );
     assert_eq!(reply["correlation_id"], sent["correlation_id"]);
     let receipts = alice.call("list_events", json!({"since": "1h", "type": "agent_receipt"}));
     assert!(!receipts["events"].as_array().unwrap().is_empty(), "the reader was told of");

@@ -57,13 +57,15 @@ fn a_payload_of_exactly_the_bound_is_whole_and_one_byte_more_is_cut_with_an_addr
         // The fence, and the quotes of a text that is no JSON.
         let around = "<waitbus-outside>\"\"</waitbus-outside>".len();
         let id = emit_payload(bus, &"x".repeat(WHOLE - around));
-        for told in [read(client, &format!("waitbus://event/{id}")), client.call("get_event", json!({"event_id": id}))] {
+        for told in [read(client, &format!("waitbus://event/{id}")), client.call("get_event", json!({"event_id": id}))]
+        {
             assert_eq!(told["payload"].as_str().unwrap().len(), WHOLE);
             assert_eq!(told.get("truncated"), None);
         }
         let text = "é".repeat(40_000);
         let id = emit_payload(bus, &text);
-        for told in [read(client, &format!("waitbus://event/{id}")), client.call("get_event", json!({"event_id": id}))] {
+        for told in [read(client, &format!("waitbus://event/{id}")), client.call("get_event", json!({"event_id": id}))]
+        {
             assert_eq!(told["truncated"], true);
             assert_eq!(told["full_size_bytes"], 80_000 + around);
             let preview = told["fenced_preview"].as_str().unwrap();
@@ -193,7 +195,8 @@ fn a_channel_pushes_what_it_was_asked_for_and_is_announced_only_then() {
     let plain = Client::bare(&bus, "2025-11-25", &[]);
     let pushed = Client::bare(&bus, "2025-11-25", &["--channel", "conclusion=failure", "source=ci"]);
     let [mut plain, mut pushed] = [plain, pushed].map(|mut client| {
-        let asked = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+        let asked =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
         let answer = client.ask("initialize", asked);
         client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         (client, answer["result"]["capabilities"]["experimental"].clone())

@@ -20,7 +20,10 @@ fn what_is_emitted_is_stored_once_and_can_be_got_back() {
         assert_eq!((&got["event"]["status"], &got["event"]["conclusion"]), (&json!("completed"), &json!("success")));
         assert_eq!(got["payload"], Value::Null);
         let data = inside(&got["event"]["data"]);
-        assert_eq!((&data["summary"], &data["owner"], &data["delivery_id"]), (&json!("out"), &json!("octo"), &json!("d1")));
+        assert_eq!(
+            (&data["summary"], &data["owner"], &data["delivery_id"]),
+            (&json!("out"), &json!("octo"), &json!("d1"))
+        );
         assert_eq!((&data["fields"]["env"], &data["fields"]["n"]), (&json!("prod"), &json!(1.5)));
         let by_cli = bus.ok(&["emit", "--source", "x", "--type", "y", "--payload", "{\"a\": [1]}"]);
         assert_eq!(inside(&client.call("get_event", json!({"event_id": by_cli}))["payload"]), json!({"a": [1]}));
@@ -61,19 +64,35 @@ fn a_bad_argument_is_named_with_what_is_allowed_and_is_no_error_of_the_protocol(
         ("wait_for_event", json!({}), "wait for what?"),
         ("wait_for_event", json!({"none_of": ["a:b=1"]}), "none_of alone could only fail"),
         ("wait_for_event", json!({"source": 1}), "source: must be a list of strings, not a number"),
-        ("wait_for_event", json!({"source": [1]}), "source: must be a list of strings, and one of its items is a number"),
+        (
+            "wait_for_event",
+            json!({"source": [1]}),
+            "source: must be a list of strings, and one of its items is a number",
+        ),
         ("wait_for_event", json!({"match": ["nonsense"]}), "match: \"nonsense\""),
         ("wait_for_event", json!({"where": "a ="}), "where: "),
         ("wait_for_event", json!({"repo": ["x"]}), "repo: "),
         ("wait_for_event", json!({"all_of": ["x"]}), "all_of \"x\""),
-        ("wait_for_event", json!({"source": "a", "all_of": ["a:b=1"]}), "source, type, match or where and all_of are different"),
+        (
+            "wait_for_event",
+            json!({"source": "a", "all_of": ["a:b=1"]}),
+            "source, type, match or where and all_of are different",
+        ),
         ("wait_for_event", json!({"source": "a", "sha": "1234567"}), "sha are different questions"),
         ("wait_for_event", json!({"sha": "xyz"}), "sha: "),
         ("wait_for_event", json!({"source": "a", "after": "x"}), "after: not an event id"),
         ("wait_for_event", json!({"source": "a", "since": "soon"}), "since: \"soon\" is no point in time"),
         ("wait_for_event", json!({"source": "a", "since": "1h", "after": "0".repeat(26)}), "since: "),
-        ("wait_for_event", json!({"source": "a", "max_wait_seconds": -1}), "max_wait_seconds: must be a whole number from 0 to 3600"),
-        ("wait_for_event", json!({"source": "a", "timeout": 1}), "timeout: there is no such argument; there are after, "),
+        (
+            "wait_for_event",
+            json!({"source": "a", "max_wait_seconds": -1}),
+            "max_wait_seconds: must be a whole number from 0 to 3600",
+        ),
+        (
+            "wait_for_event",
+            json!({"source": "a", "timeout": 1}),
+            "timeout: there is no such argument; there are after, ",
+        ),
         ("mark", json!({"x": 1}), "x: this tool takes no arguments"),
         ("list_events", json!({"limit": 0}), "limit: must be a whole number from 1 to 500"),
         ("list_events", json!({"limit": 501}), "limit: "),
@@ -83,7 +102,11 @@ fn a_bad_argument_is_named_with_what_is_allowed_and_is_no_error_of_the_protocol(
         ("emit_event", json!({"source": "a b", "type": "c"}), "source: \"a b\" is not a name"),
         ("emit_event", json!({"source": "a", "type": "c", "repo": "x"}), "repo: \"x\": write owner/repo"),
         ("emit_event", json!({"source": "a", "type": "c", "fields": []}), "fields: must be an object, not a list"),
-        ("emit_event", json!({"source": "a", "type": "c", "status": "x", "fields": {"status": 1}}), "status: is given twice"),
+        (
+            "emit_event",
+            json!({"source": "a", "type": "c", "status": "x", "fields": {"status": 1}}),
+            "status: is given twice",
+        ),
         ("emit_event", json!({"source": "a", "type": "c", "fields": {"source": 1}}), "fields: `source` belongs"),
         ("send_message", json!({"to": "bob", "body": "x"}), "as: is missing"),
         ("send_message", json!({"as": "me", "body": "x"}), "to: is missing"),
@@ -145,5 +168,8 @@ fn fits(value: &Value, schema: &Value, place: &str) {
         Value::Object(_) => "object",
     };
     let types = &schema["type"];
-    assert!(types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind))), "{place}: {value}, {types}");
+    assert!(
+        types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind))),
+        "{place}: {value}, {types}"
+    );
 }

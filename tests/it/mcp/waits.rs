@@ -161,7 +161,8 @@ fn a_cancelled_wait_ends_at_once_and_says_nothing_more() {
 fn progress_is_told_to_those_who_want_it() {
     in_both_lifecycles(&[], |_, client| {
         let asked = json!({"source": "nobody", "max_wait_seconds": 16});
-        let call = |token: Value| json!({"name": "wait_for_event", "arguments": asked, "_meta": {"progressToken": token}});
+        let call =
+            |token: Value| json!({"name": "wait_for_event", "arguments": asked, "_meta": {"progressToken": token}});
         let with = client.request("tools/call", call(json!("mine")));
         let without = client.begin("wait_for_event", asked.clone());
         let told = client.notification("notifications/progress");
