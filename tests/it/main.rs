@@ -31,6 +31,7 @@ mod kill;
 mod kinds;
 mod launchd;
 mod listener;
+mod messages;
 mod notes;
 #[cfg(target_os = "linux")]
 mod on;
