@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use waitbus::client::message::{Found, find, send};
 use waitbus::client::{Begin, Inbox, Mail, Options};
 use waitbus::config::directories::Directories;
-use waitbus::model::limits::{GRACE, MAX_AGENT_NAME_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
+use waitbus::model::limits::{GRACE, MAX_AGENT_NAME_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_SOURCES};
 use waitbus::model::message::{Outgoing, Wanted};
 
 use crate::harness::{Bus, Process};
@@ -396,6 +396,35 @@ fn the_death_of_an_agent_neither_ends_nor_wakes_who_did_not_ask_for_it_by_name()
     for subscriber in [source, condition, &mut { late }] {
         assert_eq!(subscriber.frame()["kind"], "event", "the first frame since the acknowledgement");
     }
+}
+
+/// The hub knows a bounded number of sources. Agents with names of their own for each day must not make it forget that a
+/// source is dead, for whose events somebody may wait.
+#[test]
+fn agents_that_have_left_make_room_for_sources_and_not_the_other_way_round() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let announce = |source: &str, detail: Value| {
+        bus.subscribe(&json!({"match": "event_id=null", "announce": {"source": source, "detail": detail}}))
+    };
+    let mut news = bus.subscribe(&json!({"match": "source=docker"}));
+    drop(announce("docker", json!({})));
+    assert_eq!([news.frame(), news.frame()].map(|frame| frame["state"].clone()), [json!("alive"), json!("dead")]);
+    for n in 0..2 * MAX_SOURCES {
+        let name = format!("agent.a{n}");
+        let mut watched = bus.subscribe(&json!({"match": format!("source={name}")}));
+        drop(announce(&name, json!({"presence": true})));
+        assert_eq!(
+            [watched.frame(), watched.frame()].map(|frame| frame["state"].clone()),
+            [json!("alive"), json!("dead")]
+        );
+    }
+    let mut late = bus.subscribe(&json!({"match": "source=docker"}));
+    assert_eq!(late.frame()["state"], "dead", "it is still known");
+    let status = json(&bus.ok(&["status", "--json"]));
+    let sources = status["hub"]["status"]["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), MAX_SOURCES);
+    assert!(sources.iter().all(|source| source["for_sec"].as_u64().unwrap() < 60), "{status}");
 }
 
 #[test]
