@@ -31,6 +31,7 @@ mod kill;
 mod kinds;
 mod launchd;
 mod listener;
+mod manifests;
 mod messages;
 mod notes;
 #[cfg(target_os = "linux")]

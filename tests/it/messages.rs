@@ -12,7 +12,7 @@ use waitbus::config::directories::Directories;
 use waitbus::model::limits::{GRACE, MAX_AGENT_NAME_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_SOURCES};
 use waitbus::model::message::{Outgoing, Wanted};
 
-use crate::harness::{Bus, Process};
+use crate::harness::{Bus, PATIENCE, Process};
 
 const BEGINNING: &str = "00000000000000000000000000";
 
@@ -139,7 +139,8 @@ async fn a_reply_that_comes_before_the_wait_begins_is_not_missed() {
         if attached_first {
             inbox.attach().await.unwrap();
         }
-        let Mail::Letter(letter) = inbox.next().await.unwrap() else { panic!("a gap") };
+        let next = tokio::time::timeout(PATIENCE, inbox.next()).await.expect("it is in the log");
+        let Mail::Letter(letter) = next.unwrap() else { panic!("a gap") };
         assert_eq!(letter.message.body, "at once");
         inbox.handed_over();
         assert!(inbox.close().await.is_none());
