@@ -6,7 +6,7 @@ use crate::config::directories::{BadDirectory, Directories};
 use crate::model::event::Draft;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
-use crate::model::message::{Message, Present, present, receipt_of};
+use crate::model::message::{AgentName, Message, Present, SOURCE, present, receipt_key, receipt_of};
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// A message that has been sent.
@@ -53,6 +53,12 @@ pub fn find(directories: &Directories, id: EventId) -> Result<Found, BusError> {
         Some(None) => Found::Another,
         None => Found::Nothing,
     })
+}
+
+/// Whether a message has been handed to whoever reads under this name. Whoever has left has given its receipts before.
+pub fn is_received(directories: &Directories, sent: Sent, reader: &AgentName) -> Result<bool, BusError> {
+    let log = Reader::open(&LogPaths::new(&directories.state))?;
+    Ok(log.said(SOURCE, &receipt_key(sent.id, reader))?.is_some())
 }
 
 /// Who is there.

@@ -32,6 +32,8 @@ mod kinds;
 mod launchd;
 mod listener;
 mod mcp;
+mod manifests;
+mod messages;
 mod notes;
 #[cfg(target_os = "linux")]
 mod on;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Myself, Waited, within};
-use crate::client::message::{AwaitedReceipt, Found, Sent, Who, find, send as commit, who};
+use crate::client::message::{AwaitedReceipt, Found, Sent, Who, find, is_received, send as commit, who};
 use crate::client::{Begin, Inbox, Item, Letter, Mail};
 use crate::cmd::emit::read_text;
 use crate::cmd::exit::{Exit, Failure};
@@ -124,7 +124,7 @@ pub(super) async fn send(arguments: SendArguments, directories: &Directories) ->
     let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to };
     let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.patience.is_quiet() {
-        say_who_is_not_there(directories, &outgoing).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await?;
     }
     if !arguments.receipt {
         return Ok(Exit::Success);
@@ -167,7 +167,7 @@ pub(super) async fn request(arguments: RequestArguments, directories: &Directori
     let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to: None };
     let sent = commit(directories, &outgoing.draft().map_err(Failure::usage)?)?;
     if !patience.is_quiet() {
-        say_who_is_not_there(directories, &outgoing).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await?;
     }
     let mut inbox = Inbox::open(directories, wanted, Begin::After(sent.mark), patience.options())?;
     let reply = async {
@@ -213,9 +213,9 @@ pub(super) async fn reply(arguments: ReplyArguments, directories: &Directories) 
         Found::Nothing => return Err(Failure::usage(format!("this log has no message {id}; it may have been pruned"))),
     };
     let outgoing = message.reply(from, read(&arguments.body)?).map_err(Failure::usage)?;
-    say(directories, &outgoing, arguments.json)?;
+    let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.quiet {
-        say_who_is_not_there(directories, &outgoing).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await?;
     }
     Ok(Exit::Success)
 }
@@ -240,7 +240,7 @@ fn say(directories: &Directories, outgoing: &Outgoing, json: bool) -> Result<Sen
 }
 
 /// Says so if nobody waits for a message.
-async fn say_who_is_not_there(directories: &Directories, outgoing: &Outgoing) -> Result<(), Failure> {
+async fn say_who_is_not_there(directories: &Directories, outgoing: &Outgoing, sent: Sent) -> Result<(), Failure> {
     let there = match who(directories).await.map_err(Failure::usage)? {
         Who::Known(there) => there,
         Who::Unknown(problem) => {
@@ -248,17 +248,15 @@ async fn say_who_is_not_there(directories: &Directories, outgoing: &Outgoing) ->
             return Ok(());
         }
     };
-    let is_there = there.iter().any(|present| match &outgoing.to {
-        Address::Agent(name) => present.name == *name,
-        Address::Everybody => present.name != outgoing.from,
-    });
-    if !is_there {
-        let nobody = match &outgoing.to {
-            Address::Agent(name) => format!("{name} is not there"),
-            Address::Everybody => "nobody else is there".to_owned(),
-        };
-        output::say(&format!("waitbus: {nobody}; the message waits in the log"));
-    }
+    let is_there = |name: &AgentName| there.iter().any(|present| present.name == *name);
+    let nobody = match &outgoing.to {
+        // Whoever has read it may have left since.
+        Address::Agent(name) if is_there(name) || is_received(directories, sent, name)? => return Ok(()),
+        Address::Agent(name) => format!("{name} is not known to be there"),
+        Address::Everybody if there.iter().any(|present| present.name != outgoing.from) => return Ok(()),
+        Address::Everybody => "nobody else is known to be there".to_owned(),
+    };
+    output::say(&format!("waitbus: {nobody}; the message waits in the log"));
     Ok(())
 }
 
