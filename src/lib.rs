@@ -17,6 +17,7 @@ pub mod daemon;
 
 pub mod client;
 
+pub mod mcp;
 pub mod source;
 
 pub mod cmd;

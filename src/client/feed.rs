@@ -14,7 +14,7 @@ use super::{BusError, Item, same_log, start};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
-use crate::model::frame::Subscribe;
+use crate::model::frame::{Said, Subscribe};
 use crate::model::id::EventId;
 use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::model::source::{SourceState, SourceStatus};
@@ -185,6 +185,17 @@ impl Feed {
         true
     }
 
+    /// Ends the subscription, with a goodbye if it was announced as a source.
+    pub async fn leave(self) {
+        if let Source::Hub(mut connection) = self.source
+            && self.subscribe.announce.is_some()
+        {
+            // A hub that is gone need not be told.
+            connection.say(&Said::Bye);
+            let _ = connection.flush().await;
+        }
+    }
+
     fn reached(&mut self, item: &Item) {
         let Some(cursor) = item.cursor() else { return };
         self.cursor = cursor;
@@ -221,7 +232,7 @@ fn open_log(directories: &Directories, subscribe: &Subscribe) -> Result<LogAlone
     LogAlone::open(directories, compile(subscribe)?, subscribe.since)
 }
 
-fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
+pub(super) fn compile(subscribe: &Subscribe) -> Result<Filter, BusError> {
     subscribe
         .filter()
         .map_err(|rejection| BusError::Rejected { reason: rejection.reason, remediation: rejection.remediation })

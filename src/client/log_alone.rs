@@ -72,15 +72,15 @@ impl LogAlone {
 
 /// The log after a point, page by page, as far as a filter lets it pass.
 #[derive(Debug)]
-struct Pages {
-    reader: Reader,
+pub(super) struct Pages {
+    pub(super) reader: Reader,
     filter: Filter,
-    position: Position,
-    ready: VecDeque<Item>,
+    pub(super) position: Position,
+    pub(super) ready: VecDeque<Item>,
 }
 
 impl Pages {
-    fn at(reader: Reader, filter: Filter, since: Option<EventId>) -> Result<Pages, BusError> {
+    pub(super) fn at(reader: Reader, filter: Filter, since: Option<EventId>) -> Result<Pages, BusError> {
         let mut ready = VecDeque::new();
         let position = match since {
             None => reader.newest()?,
@@ -97,7 +97,7 @@ impl Pages {
     }
 
     /// Reads one page into `ready`. Returns whether the end of the log was reached.
-    fn read(&mut self) -> Result<bool, BusError> {
+    pub(super) fn read(&mut self) -> Result<bool, BusError> {
         let Pages { reader, filter, position, ready } = self;
         let mut bytes = 0;
         let end = reader.scan(position.seq, PAGE_ROWS, filter.reads_payload(), &mut |row| {

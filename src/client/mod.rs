@@ -1,6 +1,6 @@
 //! How everybody else reaches the bus: [`Feed`] to hear events, [`Waiter`] to have a question answered by them,
-//! [`Publisher`] to tell them, [`Announced`] to be a source that is known to be there, [`status`] to ask the hub about
-//! itself.
+//! [`Publisher`] to tell them, [`Announced`] to be a source that is known to be there, [`Inbox`] and [`message`] for
+//! messages between agents, [`status`] to ask the hub about itself.
 //!
 //! A feed is the hub's broadcast where sockets may be used, and the log alone where they may not; whoever reads it
 //! sees no difference. It starts the hub if nobody serves, and resumes from its cursor when the hub goes away.
@@ -11,13 +11,16 @@ pub mod commit;
 mod connection;
 mod feed;
 mod forge;
+mod inbox;
 mod log_alone;
+pub mod message;
 mod publish;
 mod reporter;
 mod same_log;
 mod start;
 pub mod status;
 mod waiter;
+pub mod when;
 
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ use serde_json::{Map, Value};
 pub use announcement::Announced;
 pub use feed::{Feed, Mode, Options};
 pub use forge::Forge;
+pub use inbox::{Begin, Inbox, Letter, Mail};
 pub use publish::Publisher;
 pub use reporter::{Receipt, Reporter, Told};
 pub use waiter::{News, Waiter};
@@ -139,6 +143,14 @@ pub enum BusError {
         /// The broadcast socket.
         path: PathBuf,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// The place of an inbox cannot be kept.
+    #[error("up to where these messages have been read could not be written to {}: {problem}", path.display())]
+    Place {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         problem: String,
     },
     /// The kernel's file notification cannot be used.

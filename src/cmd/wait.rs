@@ -132,11 +132,12 @@ impl Patience {
         self.quiet
     }
 
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         Options { grace: self.grace.unwrap_or(GRACE) }
     }
 
-    fn attached(&self, feed: &Feed) {
+    /// Says that a subscription is attached, and what there is to say about it.
+    pub(super) fn attached(&self, feed: &Feed) {
         if !self.quiet {
             if feed.mode() == Mode::LogAlone {
                 output::say("waitbus: AF_UNIX sockets are forbidden here; reading the event log directly");
@@ -291,10 +292,7 @@ impl Wait {
 
     /// Returns when --timeout has elapsed.
     pub(super) async fn late(&self) {
-        match self.timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
+        late(self.timeout).await;
     }
 
     /// Says that it has, and what is still missing; or that nothing could be asked until then.
@@ -342,6 +340,14 @@ fn exit_on(text: &str) -> Result<(String, u8), String> {
         2 | 3 => Err(format!("{code} means that there is no verdict; take another code")),
         124.. => Err(format!("{code} is taken: codes from 124 on are those of timeouts, commands and signals")),
         _ => Ok((word.to_owned(), code)),
+    }
+}
+
+/// Returns when so much time has passed, or never.
+pub(super) async fn late(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -140,6 +140,13 @@ impl Directories {
         self.runtime.join("hub.lock")
     }
 
+    /// Where it is written down up to where the messages for an agent have been read. The name is one of an agent, and so
+    /// a file's name as well.
+    #[must_use]
+    pub fn inbox(&self, name: &str) -> PathBuf {
+        self.state.join("inboxes").join(name)
+    }
+
     /// Where a hub that a client or launchd started writes its log lines.
     #[must_use]
     pub fn hub_log(&self) -> PathBuf {

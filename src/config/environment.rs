@@ -13,6 +13,8 @@ pub const STATE_DIR: &str = "WAITBUS_STATE_DIR";
 pub const CONFIG_DIR: &str = "WAITBUS_CONFIG_DIR";
 /// Address of the webhook listener.
 pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
+/// Name under which this process sends and reads messages.
+pub const AGENT: &str = "WAITBUS_AGENT";
 /// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 

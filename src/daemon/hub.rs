@@ -261,7 +261,7 @@ impl Service {
             Fact::Came => self.hub.came(),
             Fact::Went => self.hub.went(Instant::now()),
             Fact::Said(id, Said::Bye) => self.hub.bye(id),
-            Fact::Said(id, Said::Health(health)) => self.hub.health(id, health),
+            Fact::Said(id, Said::Health(health)) => self.hub.health(id, health, Instant::now()),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
             Fact::Judged(question, opinions) => self.hub.judged(*question, &opinions?),

@@ -57,7 +57,7 @@ impl Hub {
             max_lag: lags.into_iter().max().unwrap_or(0),
             delivered: self.delivered,
             unreadable_rows: self.unreadable_rows,
-            sources: self.sources.statuses(),
+            sources: self.sources.statuses(now),
         }
     }
 

@@ -139,7 +139,7 @@ impl Hub {
         self.idle_since = None;
 
         match announce {
-            Some(announcement) => notes.extend(self.announce(id, announcement)),
+            Some(announcement) => notes.extend(self.announce(id, announcement, now)),
             None => self.demands.come(id, &filter),
         }
         let described = status.then(|| self.status(now));
@@ -179,7 +179,7 @@ impl Hub {
         let Some(subscriber) = self.subscribers.remove(&id) else { return };
         self.index.remove(id);
         self.owed.remove(&id);
-        self.source_ended(id);
+        self.source_ended(id, now);
         self.demands.go(id);
         if let Some(due) = subscriber.heartbeat_due {
             self.heartbeats.remove(&(due, id));

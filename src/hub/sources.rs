@@ -6,6 +6,7 @@
 //! the newest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use super::{Hub, SubscriberId};
 use crate::model::frame::{Control, Health};
@@ -36,6 +37,10 @@ struct Source {
     reason: String,
     /// Which change was its last.
     changed: u64,
+    /// When it came to be as it is.
+    since: Instant,
+    /// Whether nobody's answer depends on it.
+    is_presence: bool,
 }
 
 #[derive(Debug)]
@@ -55,25 +60,32 @@ impl Source {
 
 impl Sources {
     /// Whether there is room for it.
-    fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> bool {
-        let on_demand = announcement.is_on_demand();
+    fn announce(&mut self, id: SubscriberId, announcement: Announcement, now: Instant) -> bool {
+        let (on_demand, is_presence) = (announcement.is_on_demand(), announcement.is_presence());
         let Announcement { source, detail, silent, .. } = announcement;
         if !self.known.contains_key(&source) && self.known.len() >= MAX_SOURCES && !self.forget_one() {
             return false;
         }
-        let (detail_of_none, reason) = (Detail::new(), String::new());
-        let dead =
-            Source { state: SourceState::Dead, detail: detail_of_none, connections: 0, silent: 0, reason, changed: 0 };
-        let known = self.known.entry(source.clone()).or_insert(dead);
+        let known = self.known.entry(source.clone()).or_insert_with(|| Source {
+            state: SourceState::Dead,
+            detail: Detail::new(),
+            connections: 0,
+            silent: 0,
+            reason: String::new(),
+            changed: 0,
+            since: now,
+            is_presence,
+        });
         known.connections += 1;
         known.detail = detail;
+        known.is_presence = is_presence;
         self.announced.insert(id, Connection { source, on_demand, silent: false, said_bye: false });
-        self.health(id, silent.map_or(Health::Alive, |reason| Health::Silent { reason }));
+        self.health(id, silent.map_or(Health::Alive, |reason| Health::Silent { reason }), now);
         true
     }
 
     /// How well a connection sees. A source is silent when all of its connections are.
-    fn health(&mut self, id: SubscriberId, health: Health) {
+    fn health(&mut self, id: SubscriberId, health: Health, now: Instant) {
         let Some(connection) = self.announced.get_mut(&id) else { return };
         let Some(known) = self.known.get_mut(&connection.source) else { return };
         known.silent -= usize::from(connection.silent);
@@ -83,20 +95,22 @@ impl Sources {
             known.reason = one_line(&reason);
         }
         let (source, state) = (connection.source.clone(), known.while_there());
-        self.change(&source, state);
+        self.change(&source, state, now);
     }
 
-    /// Forgets the source that has been away for longest. Returns whether there was one.
+    /// Forgets the source that has been away for longest, a presence first. Returns whether there was one.
     fn forget_one(&mut self) -> bool {
         let away = self.known.iter().filter(|(_, source)| source.connections == 0);
-        let Some(oldest) = away.min_by_key(|(_, source)| source.changed).map(|(name, _)| name.clone()) else {
+        let Some(oldest) =
+            away.min_by_key(|(_, source)| (!source.is_presence, source.changed)).map(|(name, _)| name.clone())
+        else {
             return false;
         };
         self.known.remove(&oldest);
         true
     }
 
-    fn ended(&mut self, id: SubscriberId) {
+    fn ended(&mut self, id: SubscriberId, now: Instant) {
         let Some(Connection { source, on_demand, silent, said_bye }) = self.announced.remove(&id) else { return };
         let Some(known) = self.known.get_mut(&source) else { return };
         known.connections -= 1;
@@ -108,16 +122,21 @@ impl Sources {
             // Somebody else still speaks for it.
             _ => known.while_there(),
         };
-        self.change(&source, state);
+        self.change(&source, state, now);
     }
 
-    fn change(&mut self, name: &str, state: SourceState) {
+    fn change(&mut self, name: &str, state: SourceState, now: Instant) {
         self.changes += 1;
         let Some(source) = self.known.get_mut(name) else { return };
         source.changed = self.changes;
         if std::mem::replace(&mut source.state, state) != state {
+            source.since = now;
             self.changed.insert(name.to_owned());
         }
+    }
+
+    fn is_presence(&self, name: &str) -> bool {
+        self.known.get(name).is_some_and(|source| source.is_presence)
     }
 
     fn status(&self, name: &str) -> Option<SourceStatus> {
@@ -126,12 +145,16 @@ impl Sources {
             SourceState::Silent => with_reason(detail.clone(), reason),
             _ => detail.clone(),
         };
-        Some(SourceStatus { source: name.to_owned(), state: *state, detail })
+        Some(SourceStatus { source: name.to_owned(), state: *state, detail, for_sec: None })
     }
 
-    /// All of them.
-    pub(super) fn statuses(&self) -> Vec<SourceStatus> {
-        self.known.keys().filter_map(|name| self.status(name)).collect()
+    /// All of them, with how long they have been so.
+    pub(super) fn statuses(&self, now: Instant) -> Vec<SourceStatus> {
+        let lasting = self.known.iter().filter_map(|(name, source)| {
+            let for_sec = Some(now.saturating_duration_since(source.since).as_secs());
+            Some(SourceStatus { for_sec, ..self.status(name)? })
+        });
+        lasting.collect()
     }
 }
 
@@ -144,8 +167,8 @@ impl Hub {
     }
 
     /// A source says how well it sees. Its last words before it are in the log, and are told first.
-    pub fn health(&mut self, id: SubscriberId, health: Health) {
-        self.sources.health(id, health);
+    pub fn health(&mut self, id: SubscriberId, health: Health, now: Instant) {
+        self.sources.health(id, health, now);
         self.rung |= !self.sources.changed.is_empty();
     }
 
@@ -162,9 +185,9 @@ impl Hub {
     }
 
     /// A connection announces a source. What cannot be watched is worth a word to whoever announces it.
-    pub(super) fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> Option<String> {
+    pub(super) fn announce(&mut self, id: SubscriberId, announcement: Announcement, now: Instant) -> Option<String> {
         let (name, demand) = (announcement.source.clone(), announcement.demand);
-        if !self.sources.announce(id, announcement) {
+        if !self.sources.announce(id, announcement, now) {
             return Some(format!(
                 "the hub watches {MAX_SOURCES} sources already; whether {name} is there is not known"
             ));
@@ -177,8 +200,8 @@ impl Hub {
     }
 
     /// A connection has ended, and with it perhaps a source.
-    pub(super) fn source_ended(&mut self, id: SubscriberId) {
-        self.sources.ended(id);
+    pub(super) fn source_ended(&mut self, id: SubscriberId, now: Instant) {
+        self.sources.ended(id, now);
         // Its last words are in the log; they come before the news of its end.
         self.rung |= !self.sources.changed.is_empty();
     }
@@ -213,7 +236,9 @@ impl Hub {
         let own = self.sources.announced.get(&id).is_some_and(|connection| connection.source == name);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let source = PartialEnvelope { source: Some(name.to_owned()), ..PartialEnvelope::default() };
-        if !own && !subscriber.closing && subscriber.filter.could_want(&source) {
+        // Agents come and go; whoever did not ask for one by its name is not woken for it.
+        let is_asked = !self.sources.is_presence(name) || subscriber.filter.sources().contains(&name);
+        if !own && !subscriber.closing && is_asked && subscriber.filter.could_want(&source) {
             subscriber.owed.insert(name.to_owned(), end);
             self.owed.insert(id);
         }

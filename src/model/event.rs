@@ -131,7 +131,7 @@ pub(super) fn check_repo(part: &'static str, name: &str) -> Result<(), BadDraft>
     Ok(())
 }
 
-fn check_length(part: &'static str, length: usize, limit: usize) -> Result<(), BadDraft> {
+pub(super) fn check_length(part: &'static str, length: usize, limit: usize) -> Result<(), BadDraft> {
     if length > limit {
         return Err(BadDraft { part, problem: format!("{length} bytes, but at most {limit} are allowed") });
     }

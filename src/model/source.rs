@@ -13,6 +13,9 @@ use super::text::one_line;
 /// What a source knows about itself: `start`, a command that would bring it back, and whatever else it likes.
 pub type Detail = Map<String, Value>;
 
+/// The key of [`Detail`] that makes a source a presence.
+const PRESENCE: &str = "presence";
+
 /// A connection is a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Announcement {
@@ -59,6 +62,18 @@ impl Announcement {
         Ok(Announcement { source: source.to_owned(), detail, demand, silent })
     }
 
+    /// That somebody is there, of whom no event comes.
+    pub(super) fn of_presence(source: String) -> Announcement {
+        let detail = Detail::from_iter([(PRESENCE.to_owned(), Value::Bool(true))]);
+        Announcement { source, detail, ..Announcement::default() }
+    }
+
+    /// Whether it only says that somebody is there: no events come of it, and nobody's answer depends on it.
+    #[must_use]
+    pub fn is_presence(&self) -> bool {
+        self.detail.get(PRESENCE) == Some(&Value::Bool(true))
+    }
+
     /// Whether it is started by whoever needs it, so that it is there also when it is not running.
     #[must_use]
     pub fn is_on_demand(&self) -> bool {
@@ -93,6 +108,9 @@ pub struct SourceStatus {
     /// What it last said about itself.
     #[serde(default)]
     pub detail: Detail,
+    /// For how many seconds it has been so, as far as the hub knows; told only in [`HubStatus`](super::frame::HubStatus).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_sec: Option<u64>,
 }
 
 impl SourceStatus {

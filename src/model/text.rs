@@ -45,8 +45,27 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines.join("\n")
 }
 
+/// The same text on its own lines, safe to print: escape sequences are taken out whole, invisible and reordering
+/// characters vanish, and any other control character is a space. Nothing is cut.
+#[must_use]
+pub fn lines(text: &str) -> Vec<String> {
+    let shown = |line: &str| {
+        let mut plain = String::with_capacity(line.len());
+        for c in line.trim_end_matches('\r').chars().filter(|&c| !is_invisible(c)) {
+            match c {
+                '\t' => plain.push_str("    "),
+                '\u{2028}' | '\u{2029}' => plain.push(' '),
+                c if c.is_control() => plain.push(' '),
+                c => plain.push(c),
+            }
+        }
+        plain
+    };
+    without_escapes(text).trim_end_matches('\n').split('\n').map(shown).collect()
+}
+
 /// Takes escape sequences out (ECMA-48): `ESC [ … letter`, `ESC ] … BEL` or `ESC ] … ESC \`, and ESC with one character.
-fn without_escapes(text: &str) -> String {
+pub(super) fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -127,6 +146,14 @@ mod tests {
         assert_eq!(last_lines("a\u{1b}", 9), "a");
         assert_eq!(last_lines("a\u{1b}[", 9), "a");
         assert_eq!(last_lines("", 9), "");
+    }
+
+    #[test]
+    fn lines_stay_lines_and_do_nothing_else() {
+        assert_eq!(lines("a\n\n  b\tc\r\n"), ["a", "", "  b    c"]);
+        assert_eq!(lines("\u{1b}[2J\u{1b}]0;t\u{7}x\ry\u{9b}1Az\u{202e}\u{200b}\u{2028}\0"), ["x yz  "]);
+        assert_eq!(lines(""), [""]);
+        assert_eq!(lines(&"x".repeat(9_999))[0].len(), 9_999, "nothing is cut");
     }
 
     #[test]

@@ -171,6 +171,30 @@ impl Reader {
         Ok(visited < limit)
     }
 
+    /// Visits the events before a place, newest first and without their payloads, until `visit` breaks off. What cannot
+    /// be read is passed over: this looks for what there is.
+    pub fn scan_back(
+        &self,
+        before: Seq,
+        limit: usize,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let _snapshot = self.snapshot()?;
+        let mut statement =
+            self.prepare(&format!("SELECT {COLUMNS}, NULL FROM events WHERE seq < ?3 ORDER BY seq DESC LIMIT ?4"))?;
+        let parameters = (limits::MAX_FIELDS_BYTES, limits::MAX_STORED_SUMMARY_BYTES, before.0, limit);
+        let mut rows = statement.query(parameters).map_err(|error| self.error(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
+            let seq = Seq(row.get(0).map_err(|error| self.error(&error))?);
+            if let Ok(record) = decode(row, seq)
+                && visit(record).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The event at a place, with its payload; nothing if there is none, or none that can be read.
     pub fn at(&self, place: Seq) -> Result<Option<Record>, StoreError> {
         let mut found = None;
@@ -197,6 +221,14 @@ impl Reader {
         let seq = Seq(row.get(0).map_err(|error| self.error(&error))?);
         let payload = row.get_ref(12).ok().and_then(|value| text(value).ok().flatten()).map(str::to_owned);
         Ok(decode(row, seq).ok().map(|record| (record, payload)))
+    }
+
+    /// The place of what a source has said under this `delivery_id`.
+    pub fn said(&self, source: &str, delivery_id: &str) -> Result<Option<Seq>, StoreError> {
+        self.prepare("SELECT seq FROM events WHERE source = ?1 AND delivery_id = ?2")?
+            .query_row([source, delivery_id], |row| row.get(0).map(Seq))
+            .optional()
+            .map_err(|error| self.error(&error))
     }
 
     /// How much there is.

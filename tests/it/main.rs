@@ -31,6 +31,9 @@ mod kill;
 mod kinds;
 mod launchd;
 mod listener;
+mod manifests;
+mod mcp;
+mod messages;
 mod notes;
 #[cfg(target_os = "linux")]
 mod on;

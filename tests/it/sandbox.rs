@@ -335,3 +335,47 @@ fn where_neither_sockets_nor_the_log_may_be_used_the_message_names_the_sandbox()
         check(&bus, Denied::Socket(EPERM).start(bus.wrapped(&wrapper.each_ref().map(String::as_str), &arguments)));
     }
 }
+
+/// An agent's shell is such a sandbox. Nobody knows that it is there, but it sends and reads as anybody does.
+#[test]
+fn messages_are_sent_and_read_without_sockets() {
+    if !may_filter("messages_are_sent_and_read_without_sockets") {
+        return;
+    }
+    for denied in ALL {
+        let bus = Bus::new();
+        let message = |arguments: &[&str]| bus.command(&[&["message"], arguments].concat());
+        let mut inbox = denied.start(message(&["inbox", "--as", "bob", "--wait", "-v"]));
+        inbox.said("AF_UNIX sockets are forbidden here");
+        inbox.attached();
+        let mut request = denied.start(message(&["request", "bob", "?", "--as", "alice", "-v"]));
+        let asked = inbox.line();
+        assert_eq!((inbox.line(), inbox.code()), ("  ?".to_owned(), 0));
+        let id = asked.split(' ').next().unwrap();
+        let mut reply = denied.start(message(&["reply", id, "!", "--as", "bob"]));
+        assert_eq!((reply.code(), request.line(), request.code()), (0, "!".to_owned(), 0));
+        assert_eq!(bus.ok(&["replay", "--type", "agent_receipt"]).lines().count(), 2);
+    }
+}
+
+/// Where nothing can be written, what was read cannot be remembered, and that is said once.
+#[test]
+fn messages_are_read_where_nothing_can_be_written() {
+    if !(may_filter("messages_are_read_where_nothing_can_be_written")
+        && may_mount("messages_are_read_where_nothing_can_be_written"))
+    {
+        return;
+    }
+    let bus = Bus::new();
+    for body in ["1", "2"] {
+        bus.ok(&["message", "send", "bob", body, "--as", "alice"]);
+    }
+    let wrapper = read_only(&bus);
+    let wrapper = wrapper.each_ref().map(String::as_str);
+    for _ in 0..2 {
+        let inbox = bus.wrapped(&wrapper, &["message", "inbox", "--as", "bob"]);
+        let (code, out, err) = Denied::Socket(EPERM).start(inbox).ending();
+        assert_eq!((code, out.lines().count()), (Some(0), 4), "{out}{err}");
+        assert_eq!(err.matches("what has been printed may be printed again").count(), 1, "{err}");
+    }
+}

@@ -54,9 +54,7 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
         What::Disable(arguments) => enabling::disable(&arguments),
         // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
-        What::Worker(worker) => {
-            work(worker, directories).inspect_err(|failure| manager::status(&failure.to_string()))
-        }
+        What::Worker(worker) => work(worker, directories).inspect_err(|failure| manager::status(&failure.to_string())),
     }
 }
 

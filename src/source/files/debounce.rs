@@ -87,15 +87,8 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
     pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Instant) {
         self.hints += 1;
         let due = (now, self.hints);
-        let new = || Pending {
-            first: now,
-            is_open: false,
-            is_written: false,
-            is_made: false,
-            origin,
-            follows: None,
-            due,
-        };
+        let new =
+            || Pending { first: now, is_open: false, is_written: false, is_made: false, origin, follows: None, due };
         let pending = self.pending.entry(key.clone()).or_insert_with(new);
         self.queue.remove(&(pending.due, Sorted(key.clone())));
         pending.origin = pending.origin.max(origin);
@@ -188,7 +181,7 @@ mod tests {
         debounce.hint(1, Hint::Look, Origin::Live, start);
         debounce.hint(1, Hint::Look, Origin::Live, start + ms(30));
         assert_eq!(debounce.next(), Some(start + ms(80)));
-        assert_eq!(keys(debounce.due(start + ms(79))), []);
+        assert_eq!(keys(debounce.due(start + ms(79))), Vec::<u32>::new());
         assert_eq!(keys(debounce.due(start + ms(80))), [1]);
         assert_eq!((debounce.next(), debounce.len()), (None, 0));
     }
@@ -215,7 +208,7 @@ mod tests {
         debounce.hint(2, Hint::Look, Origin::Live, start);
         debounce.follow(&1, 2);
         debounce.hint(2, Hint::Written, Origin::Live, start + ms(10));
-        assert_eq!(keys(debounce.due(start + ms(60))), []);
+        assert_eq!(keys(debounce.due(start + ms(60))), Vec::<u32>::new());
         debounce.hint(2, Hint::Whole, Origin::Live, start + ms(500));
         assert_eq!(keys(debounce.due(start + ms(550))), [1, 2]);
         for key in [3, 4] {
