@@ -31,8 +31,8 @@ mod kill;
 mod kinds;
 mod launchd;
 mod listener;
-mod mcp;
 mod manifests;
+mod mcp;
 mod messages;
 mod notes;
 #[cfg(target_os = "linux")]

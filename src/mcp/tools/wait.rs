@@ -184,7 +184,7 @@ impl Call {
             () = server.closing() => return Ok(pending(begin, &[])),
         };
         let (mut waiter, going) = match opened {
-            Opened::Answered(ending, cursor) => return Ok(matched(&ending, Vec::new(), cursor)),
+            Opened::Answered(ending, cursor) => return Ok(matched(&ending, &[], cursor)),
             Opened::Waiting(waiter, going) => (waiter, going),
         };
         let notes: Vec<_> = if server.scope.is_everything() { waiter.feed().notes().to_vec() } else { Vec::new() };
@@ -207,7 +207,7 @@ impl Call {
                 News::Counts(shown) => counted.push(shown),
                 News::Gap(missing) => break gap(&missing),
                 News::Dead(status) => break source_failed(&status, going.from(&waiter)),
-                News::Ends(ending) => break matched(&ending, counted, waiter.feed().cursor()),
+                News::Ends(ending) => break matched(&ending, &counted, waiter.feed().cursor()),
             }
         };
         Ok(if notes.is_empty() { answer } else { answer.with("notes", Fenced::of(json!(notes))) })
@@ -316,7 +316,7 @@ fn source_failed(status: &SourceStatus, cursor: EventId) -> Answer {
         .with("failed_source_detail", Fenced::of(Value::Object(status.detail.clone())))
 }
 
-fn matched(ending: &Ending, counted: Vec<Shown>, cursor: EventId) -> Answer {
+fn matched(ending: &Ending, counted: &[Shown], cursor: EventId) -> Answer {
     let all: Vec<_> = counted.iter().chain(&ending.shown).collect();
     let events: Vec<_> = all.iter().filter_map(|shown| Some((event_of(&shown.json)?, *shown))).collect();
     let line = match (events.last(), ending.shown.last()) {
