@@ -57,16 +57,16 @@ mod tests {
 
     #[test]
     fn a_wait_ends_before_its_client_gives_up() {
-        let most =
+        let secs =
             |client, asked: Option<u64>, progress| wait(client, asked.map(Duration::from_secs), progress).as_secs();
-        assert_eq!(most(None, None, false), 45);
-        assert_eq!(most(Some("somebody"), Some(600), false), 600, "whoever asks for it gets it");
-        assert_eq!(most(Some("somebody"), Some(86_400), true), 3_600);
-        assert_eq!(most(Some("claude-code"), None, false), 110);
-        assert_eq!(most(Some("codex-mcp-client"), Some(600), true), 110);
-        assert_eq!(most(Some("Zed"), Some(600), true), 55);
-        assert_eq!(most(Some("opencode"), Some(600), false), 55);
-        assert_eq!(most(Some("opencode"), Some(600), true), 600);
+        assert_eq!(secs(None, None, false), 45);
+        assert_eq!(secs(Some("somebody"), Some(600), false), 600, "whoever asks for it gets it");
+        assert_eq!(secs(Some("somebody"), Some(86_400), true), 3_600);
+        assert_eq!(secs(Some("claude-code"), None, false), 110);
+        assert_eq!(secs(Some("codex-mcp-client"), Some(600), true), 110);
+        assert_eq!(secs(Some("Zed"), Some(600), true), 55);
+        assert_eq!(secs(Some("opencode"), Some(600), false), 55);
+        assert_eq!(secs(Some("opencode"), Some(600), true), 600);
         for (name, patience) in KNOWN {
             assert!(patience.usual <= patience.most && patience.most <= patience.with_progress, "{name}");
         }

@@ -17,7 +17,7 @@ use crate::client::when::newest;
 use crate::client::{BusError, Feed, Item, Options};
 use crate::config::directories::Directories;
 use crate::model::event_frame::event_of;
-use crate::model::frame::Subscribe;
+use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::EventId;
 use crate::model::limits::FOLLOW_GRACE;
 
@@ -51,12 +51,15 @@ impl Follower {
     pub(super) async fn next(&mut self) -> Option<Item> {
         loop {
             match self.feed.next().await {
-                Ok(Item::Event { id, body }) => {
-                    // One that came cut and is in the log no more cannot be looked at, and may be one that is not shown.
-                    if event_of(&body).is_some_and(|event| self.scope.shows(&event)) {
-                        return Some(Item::Event { id, body });
+                Ok(Item::Event { id, body }) => match event_of(&body) {
+                    Some(event) if self.scope.shows(&event) => return Some(Item::Event { id, body }),
+                    Some(_) => {}
+                    // It was too large for a frame, and has gone from the log since.
+                    None => {
+                        let (reason, missed) = (GapReason::Pruned, Some(1));
+                        return Some(Item::Gap(Gap { reason, since: id, resumed_at: id, missed }));
                     }
-                }
+                },
                 Ok(Item::Source(_)) => {}
                 Ok(gap @ Item::Gap(_)) => return Some(gap),
                 Err(error) => {

@@ -80,6 +80,14 @@ impl Scope {
         for repo in &asked.conditions.repo {
             self.check_repo("repo", repo)?;
         }
+        // A source can be named in other ways; where one of several is shown, there is something to wait for.
+        let filter = asked.conditions.subscribe()?.filter().map_err(|bad| ToolError(bad.remediation))?;
+        let sources = filter.sources();
+        if sources.iter().all(|source| self.check_source("", source).is_err())
+            && let Some(source) = sources.first()
+        {
+            self.check_source("match", source)?;
+        }
         let clauses = [("all_of", &asked.all_of), ("first_of", &asked.first_of), ("then", &asked.then)];
         for (argument, clause) in
             clauses.into_iter().flat_map(|(name, texts)| texts.iter().map(move |text| (name, text)))

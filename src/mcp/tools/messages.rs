@@ -13,7 +13,7 @@ use super::super::{Server, clients, shown};
 use super::log::blocking;
 use super::object;
 use super::wait::{gap_json, start};
-use crate::client::message::{Found, Who, find, send as commit, who};
+use crate::client::message::{Found, Sent, Who, find, is_received, send as commit, who};
 use crate::client::{Begin, BusError, Inbox, Letter, Mail, Options};
 use crate::model::event::BadDraft;
 use crate::model::event_frame::event_of;
@@ -65,7 +65,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let draft = outgoing.draft().map_err(named)?;
     let directories = server.directories.clone();
     let sent = blocking(move || commit(&directories, &draft)).await??;
-    let there = is_there(server, &outgoing).await?;
+    let there = is_there(server, &outgoing, sent).await?;
     let correlation_id = outgoing.correlation_id.unwrap_or_else(|| sent.id.to_string());
     let line = match there {
         Some(true) => format!("sent as {}", sent.id),
@@ -103,13 +103,16 @@ async fn answered(server: &Server, id: EventId) -> Result<Message, ToolError> {
 }
 
 /// Whether somebody for whom it is reads; `None` when nobody can tell.
-async fn is_there(server: &Server, outgoing: &Outgoing) -> Result<Option<bool>, ToolError> {
+async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Option<bool>, ToolError> {
     let there = match who(&server.directories).await.map_err(BusError::from)? {
         Who::Known(there) => there,
         Who::Unknown(_) => return Ok(None),
     };
     Ok(Some(match &outgoing.to {
-        Address::Agent(name) => there.iter().any(|present| present.name == *name),
+        // Whoever has read it may have left since.
+        Address::Agent(name) => {
+            there.iter().any(|present| present.name == *name) || is_received(&server.directories, sent, name)?
+        }
         Address::Everybody => there.iter().any(|present| present.name != outgoing.from),
     }))
 }

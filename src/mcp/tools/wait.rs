@@ -184,7 +184,7 @@ impl Call {
             () = server.closing() => return Ok(pending(begin, &[])),
         };
         let (mut waiter, going) = match opened {
-            Opened::Answered(ending, cursor) => return Ok(matched(&ending, Vec::new(), cursor)),
+            Opened::Answered(ending, cursor) => return Ok(matched(&ending, &[], cursor)),
             Opened::Waiting(waiter, going) => (waiter, going),
         };
         let mut notes: Vec<_> = if server.scope.is_everything() { waiter.feed().notes().to_vec() } else { Vec::new() };
@@ -208,7 +208,7 @@ impl Call {
                 News::Gap(missing) => break gap(&missing),
                 News::Silent(status) => notes.push(silence(&status)),
                 News::Dead(status) => break source_failed(&status, going.from(&waiter)),
-                News::Ends(ending) => break matched(&ending, counted, waiter.feed().cursor()),
+                News::Ends(ending) => break matched(&ending, &counted, waiter.feed().cursor()),
             }
         };
         Ok(if notes.is_empty() { answer } else { answer.with("notes", Fenced::of(json!(notes))) })
@@ -323,7 +323,7 @@ fn silence(status: &SourceStatus) -> String {
     format!("the source {} sees nothing, and goes on trying: {reason}", status.source)
 }
 
-fn matched(ending: &Ending, counted: Vec<Shown>, cursor: EventId) -> Answer {
+fn matched(ending: &Ending, counted: &[Shown], cursor: EventId) -> Answer {
     let all: Vec<_> = counted.iter().chain(&ending.shown).collect();
     let events: Vec<_> = all.iter().filter_map(|shown| Some((event_of(&shown.json)?, *shown))).collect();
     let line = match (events.last(), ending.shown.last()) {

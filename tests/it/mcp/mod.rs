@@ -10,13 +10,15 @@ mod scope;
 mod tools;
 mod waits;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Bus, Process};
+use crate::harness::{Bus, Process, Subscriber};
 
 /// Revisions that begin with a handshake.
 pub const HANDSHAKES: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -128,6 +130,7 @@ impl Client {
     }
 
     /// Sends a tool's call and returns its id.
+    #[allow(clippy::needless_pass_by_value, reason = "arguments are written where they are passed")]
     pub fn begin(&mut self, tool: &str, arguments: Value) -> u64 {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))
     }
@@ -187,11 +190,23 @@ pub fn in_both_lifecycles(arguments: &[&str], test: impl Fn(&Bus, &mut Client)) 
     }
 }
 
+thread_local! {
+    /// Those of our own that ask a hub how many there are. They stay, because nobody could tell when one has gone.
+    static ASKING: RefCell<Vec<(PathBuf, Subscriber)>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Waits until the hub has so many subscribers: those who wait are attached.
 pub fn subscribers(bus: &Bus, count: u64) {
     loop {
-        let status: Value = serde_json::from_str(&bus.ok(&["status", "--json"])).unwrap_or_default();
-        if status["hub"]["status"]["subscribers"] == count {
+        let mut asking = bus.subscribe(&json!({"match": "event_id=null", "status": true, "heartbeat": false}));
+        let status = asking.frame();
+        assert_eq!(status["kind"], "hub_status", "{status}");
+        let ours = ASKING.with_borrow_mut(|all| {
+            let ours = all.iter().filter(|(path, _)| *path == bus.broadcast()).count() as u64;
+            all.push((bus.broadcast(), asking));
+            ours
+        });
+        if status["subscribers"] == ours + count {
             return;
         }
         std::thread::yield_now();

@@ -159,20 +159,24 @@ fn a_cancelled_wait_ends_at_once_and_says_nothing_more() {
 
 #[test]
 fn progress_is_told_to_those_who_want_it() {
-    in_both_lifecycles(&[], |_, client| {
-        let asked = json!({"source": "nobody", "max_wait_seconds": 16});
-        let call =
-            |token: Value| json!({"name": "wait_for_event", "arguments": asked, "_meta": {"progressToken": token}});
-        let with = client.request("tools/call", call(json!("mine")));
+    let bus = Bus::new();
+    let asked = json!({"source": "nobody", "max_wait_seconds": 16});
+    let begun = ["2025-11-25", STATELESS].map(|revision| {
+        let mut client = Client::start(&bus, revision, &[]);
+        let call = json!({"name": "wait_for_event", "arguments": asked, "_meta": {"progressToken": revision}});
+        let with = client.request("tools/call", call);
         let without = client.begin("wait_for_event", asked.clone());
+        (client, revision, with, without)
+    });
+    for (mut client, revision, with, without) in begun {
         let told = client.notification("notifications/progress");
-        assert_eq!(told["progressToken"], "mine");
+        assert_eq!(told["progressToken"], revision);
         assert_eq!(told["total"], 16.0);
         assert!(told["progress"].as_f64().unwrap() >= 15.0, "{told}");
         assert_eq!(client.result(with)["status"], "pending");
         assert_eq!(client.result(without)["status"], "pending");
         assert_eq!(client.unread(), Vec::<Value>::new());
-    });
+    }
 }
 
 #[test]
