@@ -382,10 +382,13 @@ fn the_death_of_an_agent_neither_ends_nor_wakes_who_did_not_ask_for_it_by_name()
     ];
     let mut sees = ["source=agent", "msg_body?"].map(|condition| bus.subscribe(&json!({"match": condition})));
     let mut news = bus.subscribe(&json!({"match": "source=agent.bob"}));
+    let mut by_name = bus.wait(&["--source", "agent.bob"]);
     for _ in 0..3 {
         inbox(&bus, "bob", &["--follow"]).kill();
         assert_eq!([news.frame(), news.frame()].map(|frame| frame["state"].clone()), [json!("alive"), json!("dead")]);
     }
+    let (code, _, err) = by_name.ending();
+    assert!(code == Some(3) && err.contains("agent.bob is dead"), "{err}");
     // One that comes later does not hear of it either.
     let late = bus.subscribe(&json!({"match": "msg_body?"}));
     said(&bus, "alice", &["send", "bob", "all the same"]);
