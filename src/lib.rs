@@ -17,4 +17,6 @@ pub mod daemon;
 
 pub mod client;
 
+pub mod mcp;
+
 pub mod cmd;

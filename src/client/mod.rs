@@ -19,6 +19,7 @@ mod reporter;
 mod start;
 pub mod status;
 mod waiter;
+pub mod when;
 
 use std::io;
 use std::path::PathBuf;

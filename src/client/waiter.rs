@@ -78,43 +78,72 @@ impl Waiter {
     /// The next thing to tell. May be cancelled at any time without losing anything.
     pub async fn next(&mut self) -> Result<News, BusError> {
         loop {
-            if let Some(ending) = self.question.standing()
-                && !self.feed.is_replaying().await?
-            {
-                return Ok(self.ends(ending));
+            if let Some(news) = self.stands().await? {
+                return Ok(news);
             }
-            if let Some(status) = self.fatal_death()
-                && !self.feed.is_replaying().await?
-            {
-                self.told_lost = true;
-                return Ok(News::Dead(status));
-            }
-            let Some(item) = self.item_in_time().await? else {
-                match self.question.tick(Instant::now()) {
-                    Some(ending) => return Ok(self.ends(ending)),
-                    None => continue,
-                }
+            let news = match self.item_in_time().await? {
+                Some(item) => self.take(item)?,
+                None => self.question.tick(Instant::now()).map(|ending| self.ends(ending)),
             };
-            let record = match item {
-                Item::Gap(gap) => return Ok(News::Gap(gap)),
-                Item::Source(status) => {
-                    self.learn(status);
-                    continue;
-                }
-                Item::Event { id, body } => self.record(id, &body)?,
-            };
-            let Some(record) = record else {
-                let cursor = self.feed.cursor();
-                // It was read when it was brought, so it has gone since.
-                let reason = GapReason::Pruned;
-                return Ok(News::Gap(Gap { reason, since: cursor, resumed_at: cursor, missed: Some(1) }));
-            };
-            match self.question.see(&record, Instant::now()) {
-                Step::Aside => {}
-                Step::Counts(shown) => return Ok(News::Counts(shown)),
-                Step::Ends(ending) => return Ok(self.ends(ending)),
+            if let Some(news) = news {
+                return Ok(news);
             }
         }
+    }
+
+    /// The next thing to tell of what is in the log by now, for whoever stops waiting; nothing if there is none.
+    pub async fn left(&mut self) -> Result<Option<News>, BusError> {
+        loop {
+            if let Some(news) = self.stands().await? {
+                return Ok(Some(news));
+            }
+            if !self.feed.is_behind().await? {
+                return Ok(None);
+            }
+            let item = self.feed.next().await?;
+            if let Some(news) = self.take(item)? {
+                return Ok(Some(news));
+            }
+        }
+    }
+
+    /// What holds as it stands, once everything that was there before has been seen.
+    async fn stands(&mut self) -> Result<Option<News>, BusError> {
+        if let Some(ending) = self.question.standing()
+            && !self.feed.is_replaying().await?
+        {
+            return Ok(Some(self.ends(ending)));
+        }
+        if let Some(status) = self.fatal_death()
+            && !self.feed.is_replaying().await?
+        {
+            self.told_lost = true;
+            return Ok(Some(News::Dead(status)));
+        }
+        Ok(None)
+    }
+
+    /// What an item is for the question.
+    fn take(&mut self, item: Item) -> Result<Option<News>, BusError> {
+        let record = match item {
+            Item::Gap(gap) => return Ok(Some(News::Gap(gap))),
+            Item::Source(status) => {
+                self.learn(status);
+                return Ok(None);
+            }
+            Item::Event { id, body } => self.record(id, &body)?,
+        };
+        let Some(record) = record else {
+            let cursor = self.feed.cursor();
+            // It was read when it was brought, so it has gone since.
+            let reason = GapReason::Pruned;
+            return Ok(Some(News::Gap(Gap { reason, since: cursor, resumed_at: cursor, missed: Some(1) })));
+        };
+        Ok(match self.question.see(&record, Instant::now()) {
+            Step::Aside => None,
+            Step::Counts(shown) => Some(News::Counts(shown)),
+            Step::Ends(ending) => Some(self.ends(ending)),
+        })
     }
 
     /// The answer, with the place from which another question would go on where it does not say one.

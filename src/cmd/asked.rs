@@ -7,18 +7,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::commit::CommitFlags;
-use super::conditions::{self, Conditions};
+use super::conditions::Conditions;
 use super::exit::Failure;
 use super::time;
-use crate::model::clause::Clause;
 use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
-use crate::waiting::all_of::AllOf;
-use crate::waiting::first_of::FirstOf;
-use crate::waiting::matches::{Matches, Plain, Until};
-use crate::waiting::none_of::NoneOf;
-use crate::waiting::quiet::Quiet;
-use crate::waiting::sequence::Sequence;
+use crate::waiting::asked::{self, Spelling};
 use crate::waiting::{self, Question};
 
 /// How `--help` of a verb that waits ends.
@@ -96,41 +90,29 @@ impl Asked {
     /// The commit whose verdict is asked for, if that is the question. The log may have the answer.
     pub(super) fn commit(&self) -> Result<Option<waiting::commit::Asked>, Failure> {
         if self.sha.is_asked() {
-            self.check()?;
+            self.words().check()?;
         }
         self.sha.asked(&self.conditions.repo)
     }
 
     /// The question, checked here so that a mistake is told before anything is started.
     pub(super) fn question(&self) -> Result<Box<dyn Question>, Failure> {
-        self.check()?;
-        let [all_of, first_of, then, none_of] = [
-            ("--all-of", &self.all_of),
-            ("--first-of", &self.first_of),
-            ("--then", &self.then),
-            ("--none-of", &self.none_of),
-        ]
-        .map(|(flag, texts)| clauses(flag, texts));
-        let repos = self.conditions.repo.clone();
-        let (all_of, first_of, then, none_of) = (all_of?, first_of?, then?, none_of?);
-        let question: Box<dyn Question> = if !all_of.is_empty() {
-            Box::new(AllOf::new(all_of, repos, self.sticky))
-        } else if !first_of.is_empty() {
-            Box::new(FirstOf { clauses: first_of, repos, until: self.until() })
-        } else if !then.is_empty() {
-            Box::new(Sequence::new(then, repos))
-        } else if let Some(duration) = self.quiet_for {
-            Box::new(Quiet::new(self.plain()?, duration))
-        } else {
-            Box::new(Matches { asked: self.plain()?, until: self.until() })
-        };
-        conditions::check(&question.subscription())?;
-        if none_of.is_empty() {
-            return Ok(question);
+        Ok(self.words().question(Spelling::Flags)?)
+    }
+
+    fn words(&self) -> asked::Asked {
+        asked::Asked {
+            conditions: self.conditions.words(),
+            sha: self.sha.is_asked(),
+            count: self.count,
+            verdict: self.verdict,
+            all_of: self.all_of.clone(),
+            sticky: self.sticky,
+            first_of: self.first_of.clone(),
+            then: self.then.clone(),
+            none_of: self.none_of.clone(),
+            quiet_for: self.quiet_for,
         }
-        let guarded = NoneOf::new(question, none_of).map_err(Failure::usage)?;
-        conditions::check(&guarded.subscription())?;
-        Ok(Box::new(guarded))
     }
 
     /// What it means that a source has died without which there is no answer.
@@ -148,82 +130,6 @@ impl Asked {
             one_line(&status.source)
         )))
     }
-
-    fn until(&self) -> Until {
-        if self.verdict { Until::Concluded } else { Until::Seen(self.count.unwrap_or(NonZeroU64::MIN)) }
-    }
-
-    fn plain(&self) -> Result<Plain, Failure> {
-        let conditions = &self.conditions;
-        let subscribe = if conditions.is_empty() { conditions::nothing() } else { conditions.subscribe()? };
-        let typed = if conditions.is_empty() { "what --none-of forbids".to_owned() } else { conditions.typed() };
-        let filter = subscribe.filter().map_err(Failure::usage)?;
-        let sources = filter.sources().into_iter().map(str::to_owned).collect();
-        Ok(Plain { subscribe, sources, typed })
-    }
-
-    /// Refuses what does not go together.
-    fn check(&self) -> Result<(), Failure> {
-        let given = [("--all-of", &self.all_of), ("--first-of", &self.first_of), ("--then", &self.then)]
-            .into_iter()
-            .filter_map(|(flag, clauses)| (!clauses.is_empty()).then_some(flag));
-        let given = given.chain(self.quiet_for.map(|_| "--quiet-for"));
-        let kinds: Vec<_> = given.chain(self.sha.is_asked().then_some("--sha")).collect();
-        let alone = |flag: &str, with: &[&str]| match kinds.iter().find(|kind| !with.contains(*kind)) {
-            Some(kind) => Err(Failure::usage(format!("{flag} and {kind} are different questions: ask one of them"))),
-            None => Ok(()),
-        };
-        if let [first, rest @ ..] = &*kinds
-            && let Some(second) = rest.first()
-        {
-            return Err(Failure::usage(format!("{first} and {second} are different questions: ask one of them")));
-        }
-        if self.conditions.has_plain() {
-            alone("--source, --type, --match or --where", &["--quiet-for"]).map_err(|failure| {
-                Failure::usage(format!(
-                    "{failure}; a clause names its own source, and `source[key=value]:…` narrows it"
-                ))
-            })?;
-        }
-        if self.count.is_some() {
-            alone("--count", &["--first-of"])?;
-        }
-        if self.verdict {
-            alone("--verdict", &["--first-of", "--sha"])?;
-            if self.count.is_some() {
-                return Err(Failure::usage(
-                    "--count and --verdict do not go together: several events have no one verdict",
-                ));
-            }
-        }
-        if self.sha.is_asked() && !self.none_of.is_empty() {
-            return Err(Failure::usage("--none-of and --sha are different questions: ask one of them"));
-        }
-        if self.sticky && self.all_of.is_empty() {
-            return Err(Failure::usage("--sticky is about the clauses of --all-of, and there are none"));
-        }
-        if self.quiet_for == Some(Duration::ZERO) {
-            return Err(Failure::usage("--quiet-for needs a duration above 0"));
-        }
-        if kinds.is_empty() && self.conditions.is_empty() {
-            return Err(Failure::usage(if self.none_of.is_empty() {
-                "wait for what? Give at least one of --source, --type, --repo, --match, --where, --all-of, --first-of, --then, \
-                 --quiet-for and --sha, for example\n  waitbus wait --source github --match \"conclusion=success\""
-            } else {
-                "--none-of alone could only fail: say also what to wait for, or for how long it must not happen, with \
-                 --quiet-for DURATION"
-            }));
-        }
-        if kinds == ["--quiet-for"] && self.conditions.is_empty() && self.none_of.is_empty() {
-            return Err(Failure::usage("quiet of what? Give --quiet-for a condition, or --none-of"));
-        }
-        Ok(())
-    }
-}
-
-fn clauses(flag: &str, texts: &[String]) -> Result<Vec<Clause>, Failure> {
-    let parse = |text: &String| Clause::parse(text).map_err(|error| Failure::usage(format!("{flag} {error}")));
-    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]

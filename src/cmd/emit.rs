@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::client::Publisher;
 use crate::config::directories::Directories;
-use crate::model::event::{Draft, Fields, ingest_method};
+use crate::model::event::{Draft, Fields};
 use crate::model::limits;
 use crate::model::predicate::typed;
+use crate::model::telling::{Telling, owner_and_repo};
 use crate::store::Appended;
 
 /// Append an event to the log and wake whoever waits for it
@@ -103,12 +103,11 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
     }
     let (owner, repo) = match &arguments.repo {
         None => ("", ""),
-        Some(name) => name
-            .split_once('/')
-            .filter(|(owner, repo)| !owner.is_empty() && !repo.is_empty())
-            .ok_or_else(|| Failure::usage(format!("--repo {name:?}: write owner/repo")))?,
+        Some(name) => {
+            owner_and_repo(name).ok_or_else(|| Failure::usage(format!("--repo {name:?}: write owner/repo")))?
+        }
     };
-    let line = Line {
+    let told = Telling {
         id: arguments.id,
         source: arguments.source.unwrap_or_default(),
         event_type: arguments.event_type.unwrap_or_default(),
@@ -124,65 +123,7 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
             .transpose()?
             .map(Value::String),
     };
-    line.into_draft().map_err(Failure::usage)
-}
-
-/// One line of a batch.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    id: Option<String>,
-    source: String,
-    #[serde(rename = "type")]
-    event_type: String,
-    #[serde(default)]
-    owner: String,
-    #[serde(default)]
-    repo: String,
-    status: Option<String>,
-    conclusion: Option<String>,
-    summary: Option<String>,
-    #[serde(default)]
-    fields: Fields,
-    payload: Option<Value>,
-}
-
-impl Line {
-    fn into_draft(self) -> Result<Draft, String> {
-        let mut fields = self.fields;
-        for (name, value) in [("status", self.status), ("conclusion", self.conclusion)] {
-            if let Some(value) = value
-                && fields.insert(name.to_owned(), value.into()).is_some()
-            {
-                return Err(format!("{name} is given twice, as itself and among the fields"));
-            }
-        }
-        let size = serde_json::to_vec(&fields).map_or(usize::MAX, |text| text.len());
-        if size > limits::MAX_FIELDS_BYTES {
-            return Err(format!("fields: {size} bytes, but at most {} are allowed", limits::MAX_FIELDS_BYTES));
-        }
-        let summary = self.summary.unwrap_or_else(|| {
-            let verdict = fields.get("conclusion").or_else(|| fields.get("status")).and_then(Value::as_str);
-            let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
-            format!("{} {}{verdict}", self.source, self.event_type)
-        });
-        let draft = Draft {
-            source: self.source,
-            event_type: self.event_type,
-            owner: self.owner,
-            repo: self.repo,
-            delivery_id: self.id,
-            ingest_method: ingest_method::EMIT,
-            summary,
-            fields,
-            payload: self.payload.map(|payload| match payload {
-                Value::String(text) => text,
-                other => other.to_string(),
-            }),
-        };
-        draft.check().map_err(|bad| bad.to_string())?;
-        Ok(draft)
-    }
+    told.into_draft().map_err(Failure::usage)
 }
 
 /// A text as it was typed, of a file (`@FILE`) or of standard input (`-`). What is longer than `limit` is read only as
@@ -227,7 +168,7 @@ fn read_batch(input: impl Read) -> Result<Vec<Draft>, Failure> {
         if drafts.len() == limits::MAX_BATCH_LINES {
             return Err(wrong(&format!("more than {} events", limits::MAX_BATCH_LINES)));
         }
-        let parsed: Line = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
+        let parsed: Telling = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
         drafts.push(parsed.into_draft().map_err(|problem| wrong(&problem))?);
     }
     Ok(drafts)

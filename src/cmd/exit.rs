@@ -8,6 +8,7 @@ use crate::client::BusError;
 use crate::model::frame::RejectReason;
 use crate::model::verdict::Verdict;
 use crate::store::StoreError;
+use crate::waiting::asked::{BadQuestion, Spelling};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,12 @@ impl From<BusError> for Failure {
             BusError::Directory(_) | BusError::Rejected { reason: RejectReason::BadField, .. } => Failure::usage(error),
             other => Failure::bus(other),
         }
+    }
+}
+
+impl From<BadQuestion> for Failure {
+    fn from(bad: BadQuestion) -> Failure {
+        Failure::usage(bad.told(Spelling::Flags))
     }
 }
 

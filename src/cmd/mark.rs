@@ -4,9 +4,8 @@ use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::output;
+use crate::client::when::newest;
 use crate::config::directories::Directories;
-use crate::model::id::EventId;
-use crate::store::{LogPaths, Reader, StoreError};
 
 /// Print the cursor of now; `waitbus wait --after CURSOR` then misses nothing that happens from here on
 #[derive(Debug, Args)]
@@ -17,12 +16,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
-    let cursor = match Reader::open(&LogPaths::new(&directories.state)) {
-        Ok(reader) => reader.newest()?.id,
-        // Nothing has ever happened here.
-        Err(StoreError::Missing(_)) => EventId::ZERO,
-        Err(error) => return Err(error.into()),
-    };
+    let cursor = newest(directories)?;
     let text = if arguments.json { serde_json::json!({"cursor": cursor}).to_string() } else { cursor.to_string() };
     let _ = output::line(&text);
     Ok(Exit::Success)

@@ -15,6 +15,7 @@ mod exit;
 mod install;
 mod man;
 mod mark;
+mod mcp;
 mod message;
 mod on;
 mod output;
@@ -57,6 +58,7 @@ enum Verb {
     Tail(tail::Arguments),
     Replay(replay::Arguments),
     Mark(mark::Arguments),
+    Mcp(mcp::Arguments),
     Message(message::Arguments),
     Prune(prune::Arguments),
     Status(status::Arguments),
@@ -135,6 +137,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
 
         Verb::Wait(arguments) => block_on(wait::run(*arguments, &directories?)),
         Verb::Tail(arguments) => block_on(tail::run(arguments, &directories?)),
+        Verb::Mcp(arguments) => block_on(mcp::run(&arguments, &directories?)),
         Verb::Message(arguments) => block_on(message::run(arguments, &directories?)),
         Verb::Status(arguments) => block_on(status::run(arguments, &directories?)),
         Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories?)),

@@ -20,7 +20,7 @@ pub const MESSAGE: &str = "agent_message";
 pub const RECEIPT: &str = "agent_receipt";
 
 /// The address of everybody.
-const EVERYBODY: &str = "*";
+pub const EVERYBODY: &str = "*";
 /// What the name of an agent that is there begins with, as a source that is announced.
 const PRESENCE: &str = "agent.";
 

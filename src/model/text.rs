@@ -65,7 +65,7 @@ pub fn lines(text: &str) -> Vec<String> {
 }
 
 /// Takes escape sequences out (ECMA-48): `ESC [ … letter`, `ESC ] … BEL` or `ESC ] … ESC \`, and ESC with one character.
-fn without_escapes(text: &str) -> String {
+pub(super) fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

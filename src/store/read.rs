@@ -171,6 +171,30 @@ impl Reader {
         Ok(visited < limit)
     }
 
+    /// Visits the events before a place, newest first and without their payloads, until `visit` breaks off. What cannot
+    /// be read is passed over: this looks for what there is.
+    pub fn scan_back(
+        &self,
+        before: Seq,
+        limit: usize,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let _snapshot = self.snapshot()?;
+        let mut statement =
+            self.prepare(&format!("SELECT {COLUMNS}, NULL FROM events WHERE seq < ?3 ORDER BY seq DESC LIMIT ?4"))?;
+        let parameters = (limits::MAX_FIELDS_BYTES, limits::MAX_STORED_SUMMARY_BYTES, before.0, limit);
+        let mut rows = statement.query(parameters).map_err(|error| self.error(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
+            let seq = Seq(row.get(0).map_err(|error| self.error(&error))?);
+            if let Ok(record) = decode(row, seq)
+                && visit(record).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The event at a place, with its payload; nothing if there is none, or none that can be read.
     pub fn at(&self, place: Seq) -> Result<Option<Record>, StoreError> {
         let mut found = None;

@@ -42,6 +42,10 @@ impl Question for FirstOf {
         self.clauses.iter().all(|clause| dead.contains(clause.source()))
     }
 
+    fn is_memoryless(&self) -> bool {
+        self.until.is_memoryless()
+    }
+
     fn outstanding(&self) -> Vec<String> {
         self.clauses.iter().map(|clause| self.until.outstanding(clause.text())).collect()
     }

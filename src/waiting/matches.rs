@@ -55,6 +55,11 @@ impl Until {
         }
     }
 
+    /// Whether no event has counted that is not the answer, and none will.
+    pub(super) fn is_memoryless(self) -> bool {
+        matches!(self, Until::Seen(NonZeroU64::MIN) | Until::Concluded)
+    }
+
     /// What is missing for the end, after `what`.
     pub(super) fn outstanding(self, what: &str) -> String {
         match self {
@@ -87,6 +92,10 @@ impl Question for Matches {
     fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
         let sources = &self.asked.sources;
         !sources.is_empty() && sources.iter().all(|source| dead.contains(source))
+    }
+
+    fn is_memoryless(&self) -> bool {
+        self.until.is_memoryless()
     }
 
     fn outstanding(&self) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! can be run in a test without waiting.
 
 pub mod all_of;
+pub mod asked;
 pub mod commit;
 pub mod first_of;
 pub mod matches;
@@ -62,6 +63,12 @@ pub trait Question {
 
     /// Whether there is no answer to be had, or none to be believed, while these sources are dead.
     fn is_lost_without(&self, _dead: &BTreeSet<String>) -> bool {
+        false
+    }
+
+    /// Whether nothing that it has seen makes a difference, so that the same question, put anew about what comes after,
+    /// goes on where this one stopped.
+    fn is_memoryless(&self) -> bool {
         false
     }
 

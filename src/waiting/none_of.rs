@@ -67,6 +67,10 @@ impl Question for NoneOf {
         self.question.is_lost_without(dead) || self.forbidden.iter().any(|clause| dead.contains(clause.source()))
     }
 
+    fn is_memoryless(&self) -> bool {
+        self.question.is_memoryless()
+    }
+
     fn outstanding(&self) -> Vec<String> {
         self.question.outstanding()
     }

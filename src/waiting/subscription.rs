@@ -17,6 +17,11 @@ pub(super) fn any_of(repos: &[String], alternatives: impl IntoIterator<Item = Ve
     Subscribe { filters, alternatives: union, heartbeat: false, ..Subscribe::default() }
 }
 
+/// No event.
+pub(super) fn nothing() -> Subscribe {
+    Subscribe { alternatives: vec![vec!["event_id=null".to_owned()]], heartbeat: false, ..Subscribe::default() }
+}
+
 /// What passes a subscription, and what meets one of these alternatives in the same repositories. An expression is left
 /// out, because it would narrow the alternatives too: whoever asked for it decides again.
 pub(super) fn with(subscribe: Subscribe, others: impl IntoIterator<Item = Vec<String>>) -> Subscribe {

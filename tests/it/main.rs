@@ -32,6 +32,7 @@ mod kinds;
 mod launchd;
 mod listener;
 mod manifests;
+mod mcp;
 mod messages;
 mod notes;
 #[cfg(target_os = "linux")]

@@ -21,11 +21,13 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 7] = [
+const SLEEPERS: [(&str, &str); 9] = [
     ("src/child/jobs.rs", "--stop-timeout is a time"),
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
+    ("src/mcp/tools/messages.rs", "max_wait_seconds is a time"),
+    ("src/mcp/tools/wait.rs", "max_wait_seconds is a time, and a client has its own"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
     ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
@@ -156,7 +158,7 @@ fn the_inner_layers_have_no_io_and_no_clock() {
 
 #[test]
 fn only_the_services_log() {
-    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "child", "client"]
+    let silent = ["model", "config", "store", "ingest", "hub", "waiting", "setup", "child", "client", "mcp"]
         .map(|layer| format!("src/{layer}/"));
     let silent = silent.each_ref().map(String::as_str);
     none(&within(r"\btracing\b|\b(trace|debug|info|warn|error)!", &silent));

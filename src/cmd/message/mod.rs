@@ -50,8 +50,8 @@ struct WhoArguments {
 }
 
 /// Under which name.
-#[derive(Debug, Args)]
-struct Myself {
+#[derive(Clone, Debug, Args)]
+pub(super) struct Myself {
     /// The name under which to send and read: letters, digits, `_`, `-` and `.` [default: `$WAITBUS_AGENT`]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<AgentName>,
@@ -59,13 +59,17 @@ struct Myself {
 
 impl Myself {
     fn name(&self) -> Result<AgentName, Failure> {
-        if let Some(name) = &self.name {
-            return Ok(name.clone());
+        let nobody = || Failure::usage(format!("who are you? Give a name with --as NAME, or set {AGENT}"));
+        self.name_if_any()?.ok_or_else(nobody)
+    }
+
+    /// The same for whom it is no mistake to have none.
+    pub(super) fn name_if_any(&self) -> Result<Option<AgentName>, Failure> {
+        if self.name.is_some() {
+            return Ok(self.name.clone());
         }
-        let Some(name) = environment::get_text(AGENT) else {
-            return Err(Failure::usage(format!("who are you? Give a name with --as NAME, or set {AGENT}")));
-        };
-        name.parse().map_err(|bad| Failure::usage(format!("{AGENT}: {bad}")))
+        let named = environment::get_text(AGENT).map(|name| name.parse());
+        named.transpose().map_err(|bad| Failure::usage(format!("{AGENT}: {bad}")))
     }
 }
 

@@ -6,16 +6,33 @@ use serde_json::{Map, Value, json};
 
 use super::told::{Key, Repository};
 use super::units::Unit;
-use super::{Ending, SUPERSEDED, Seen};
+use super::{Commit, Ending, SUPERSEDED, Seen, Standing};
 use crate::model::filter::RepoFilter;
 use crate::model::limits::NAMED_RUNS;
 use crate::model::text::one_line;
 use crate::model::verdict::Verdict;
 use crate::waiting::Shown;
 
+impl Commit {
+    /// What is known by now: the report as an answer has it, with a verdict only if it is one, and the jobs and runs
+    /// that have failed by name.
+    #[must_use]
+    pub fn so_far(&self) -> Map<String, Value> {
+        let verdict = match self.seen.standing(i64::MIN) {
+            Standing::Answered(verdict) => Some(verdict),
+            Standing::Open(_) => None,
+        };
+        let failed = self.seen.units.judged().filter_map(|(_, _, unit)| unit.failure());
+        let failing: BTreeSet<_> = failed.flat_map(|failure| self.seen.culprits(&failure)).collect();
+        let mut report = self.seen.json(verdict.as_ref());
+        report.insert("failing".into(), failing.into_iter().collect());
+        report
+    }
+}
+
 impl Seen {
     pub(super) fn ending(&self, verdict: Verdict) -> Ending {
-        let shown = Shown { line: self.line(&verdict), json: self.json(&verdict) };
+        let shown = Shown { line: self.line(&verdict), json: self.json(Some(&verdict)) };
         Ending { verdict, shown: vec![shown] }
     }
 
@@ -76,7 +93,7 @@ impl Seen {
         named.collect()
     }
 
-    fn json(&self, verdict: &Verdict) -> Map<String, Value> {
+    fn json(&self, verdict: Option<&Verdict>) -> Map<String, Value> {
         let repositories = self.repositories();
         let repo = match (repositories.len(), repositories.first(), self.asked.repos.as_slice()) {
             (1, Some(repository), _) => json!(repository.name()),
@@ -87,9 +104,9 @@ impl Seen {
         let mut report = Map::new();
         report.insert("sha".into(), self.commit().into());
         report.insert("repo".into(), repo);
-        report.insert("verdict".into(), verdict.word().into());
+        report.insert("verdict".into(), verdict.map(Verdict::word).into());
         report.insert("runs".into(), runs.collect());
-        if verdict.word() == SUPERSEDED {
+        if verdict.is_some_and(|verdict| verdict.word() == SUPERSEDED) {
             report.insert("superseded_by".into(), self.branches.superseded_by().into());
         }
         report

@@ -1,0 +1,350 @@
+//! `wait_for_event`: the questions of `waitbus wait`, for as long as a tool call may take.
+//!
+//! A wait that is not over when its time is up ends with a cursor from which the next call goes on. For a question that
+//! one event answers that is where this call has come to; for one that remembers (all of several clauses, an order, a
+//! commit) it is where this call began, so that the next one sees the same again.
+
+use std::path::Path;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use rmcp::model::{CallToolResult, JsonObject, ProgressNotificationParam};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
+
+use super::super::arguments::{Arguments, ToolError};
+use super::super::{Server, clients, shown};
+use crate::client::commit::{RecallError, meant, recall};
+use crate::client::when::{self, newest};
+use crate::client::{News, Options, Waiter};
+use crate::model::event::Event;
+use crate::model::event_frame::event_of;
+use crate::model::fence::Fenced;
+use crate::model::filter::RepoFilter;
+use crate::model::frame::{Gap, GapReason};
+use crate::model::id::EventId;
+use crate::model::limits::{GRACE, PROGRESS_EVERY, START_TIMEOUT, WAIT_MAX};
+use crate::model::source::SourceStatus;
+use crate::model::text::one_line;
+use crate::store::{LogPaths, Reader, StoreError};
+use crate::waiting::asked::{Asked, Conditions, Spelling};
+use crate::waiting::commit::{self, Commit, Past};
+use crate::waiting::{Ending, Question, Shown};
+
+/// What is asked, before anything is started.
+struct Call {
+    asked: Asked,
+    sha: Option<String>,
+    after: Option<EventId>,
+    wait: Duration,
+}
+
+/// The plain conditions among the arguments.
+pub(super) fn conditions(arguments: &mut Arguments) -> Result<Conditions, ToolError> {
+    Ok(Conditions {
+        source: arguments.texts("source")?,
+        event_type: arguments.texts("type")?,
+        repo: arguments.texts("repo")?,
+        matching: arguments.texts("match")?,
+        where_: arguments.text("where")?,
+    })
+}
+
+/// The place to begin among the arguments.
+pub(super) fn start(server: &Server, arguments: &mut Arguments) -> Result<Option<EventId>, ToolError> {
+    let after = arguments.parsed("after", when::cursor)?;
+    let since = arguments.parsed("since", when::when)?;
+    match (after, since) {
+        (Some(_), Some(_)) => {
+            Err(ToolError::argument("since", "goes with `after` no more than two beginnings do: give one"))
+        }
+        (None, Some(when)) => Ok(Some(when.resolve(&server.directories)?)),
+        (after, None) => Ok(after),
+    }
+}
+
+/// The commit that is meant, and the repositories in which it is looked for.
+pub(super) async fn commit(server: &Server, sha: String, repos: &[String]) -> Result<commit::Asked, ToolError> {
+    server.scope.check_source("sha", "github")?;
+    // Git is another process, and takes as long as it takes.
+    let found = tokio::task::spawn_blocking(move || meant(Path::new("."), &sha)).await;
+    let found = found.map_err(|ended| ToolError(ended.to_string()))?;
+    let (sha, here) = found.map_err(|error| ToolError::argument("sha", error))?;
+    let given = repos.iter().map(|name| RepoFilter::parse(name).map_err(|bad| ToolError::argument("repo", bad)));
+    let given: Vec<_> = given.collect::<Result<_, _>>()?;
+    let within = |repos: Vec<RepoFilter>| {
+        repos.into_iter().filter(|repo| server.scope.check_repo("", &repo.to_string()).is_ok())
+    };
+    let here: Vec<_> = within(here).collect();
+    let repos = if !given.is_empty() {
+        given
+    } else if !here.is_empty() {
+        here
+    } else {
+        server.scope.repos.clone()
+    };
+    Ok(commit::Asked { repos, ..commit::Asked::of(sha) })
+}
+
+/// Waits.
+pub(in crate::mcp) async fn call(
+    server: &Server,
+    mut arguments: Arguments,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResult, ToolError> {
+    let token = context.meta.get_progress_token();
+    let longest = arguments.number("max_wait_seconds", 0..=WAIT_MAX.as_secs())?.map(Duration::from_secs);
+    let client = context.client_info();
+    let wait = clients::wait(client.as_ref().map(|client| &*client.name), longest, token.is_some());
+    let call = Call {
+        asked: Asked {
+            conditions: conditions(&mut arguments)?,
+            all_of: arguments.texts("all_of")?,
+            first_of: arguments.texts("first_of")?,
+            then: arguments.texts("then")?,
+            none_of: arguments.texts("none_of")?,
+            ..Asked::default()
+        },
+        sha: arguments.text("sha")?,
+        after: start(server, &mut arguments)?,
+        wait,
+    };
+    let began = Instant::now();
+    let mut answer = {
+        let mut waiting = pin!(call.answer(server));
+        let mut progress = interval_at((began + PROGRESS_EVERY).into(), PROGRESS_EVERY);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = context.ct.cancelled() => return Err(ToolError("cancelled".into())),
+                answer = &mut waiting => break answer?,
+                _ = progress.tick(), if token.is_some() => {
+                    let Some(token) = token.clone() else { continue };
+                    let said = ProgressNotificationParam::new(token, began.elapsed().as_secs_f64())
+                        .with_total(wait.as_secs_f64())
+                        .with_message("still waiting");
+                    // A client that has gone is noticed by the end of its input.
+                    let _ = context.peer.notify_progress(said).await;
+                }
+            }
+        }
+    };
+    let waited = began.elapsed().as_millis();
+    answer.structured.insert("waited_seconds".into(), json!(u32::try_from(waited).map_or(0.0, f64::from) / 1_000.0));
+    Ok(shown::result(&answer.line, answer.structured))
+}
+
+/// What is said to the client.
+struct Answer {
+    line: String,
+    structured: JsonObject,
+}
+
+impl Answer {
+    fn new(status: &str, cursor: EventId, line: &str) -> Answer {
+        let structured = super::object(json!({"status": status, "cursor": cursor}));
+        Answer { line: format!("{status}: {line}"), structured }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Answer {
+        self.structured.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// What a question has come to when it has been put.
+enum Opened {
+    Answered(Ending, EventId),
+    Waiting(Box<Waiter>, Going),
+}
+
+/// Where the next call goes on.
+#[derive(Clone, Copy)]
+enum Going {
+    /// Where this one has come to.
+    On,
+    /// Where this one has begun.
+    Again(EventId),
+}
+
+impl Call {
+    async fn answer(&self, server: &Server) -> Result<Answer, ToolError> {
+        let question = self.question(server).await?;
+        // Taken before anything is waited for: what is committed while a hub starts counts.
+        let now = newest(&server.directories)?;
+        let begin = self.after.unwrap_or(now);
+        let began = Instant::now();
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(server, question, begin) => opened?,
+            // A call that waits for nothing still wants to know what there is.
+            () = sleep(self.wait.max(START_TIMEOUT)) => return Ok(pending(begin, &[])),
+            () = server.closing() => return Ok(pending(begin, &[])),
+        };
+        let (mut waiter, going) = match opened {
+            Opened::Answered(ending, cursor) => return Ok(matched(&ending, &[], cursor)),
+            Opened::Waiting(waiter, going) => (waiter, going),
+        };
+        let notes: Vec<_> = if server.scope.is_everything() { waiter.feed().notes().to_vec() } else { Vec::new() };
+        let mut counted = Vec::new();
+        let mut late = pin!(sleep_until((began + self.wait).into()));
+        let answer = loop {
+            let news = tokio::select! {
+                biased;
+                news = waiter.next() => Some(news?),
+                // What was committed in time counts, and the hub may be just about to say it.
+                () = &mut late => None,
+                () = server.closing() => break pending(going.from(&waiter), &waiter.outstanding()),
+            };
+            let news = match news {
+                None => waiter.left().await?,
+                some => some,
+            };
+            let Some(news) = news else { break pending(going.from(&waiter), &waiter.outstanding()) };
+            match news {
+                News::Counts(shown) => counted.push(shown),
+                News::Gap(missing) => break gap(&missing),
+                News::Dead(status) => break source_failed(&status, going.from(&waiter)),
+                News::Ends(ending) => break matched(&ending, &counted, waiter.feed().cursor()),
+            }
+        };
+        Ok(if notes.is_empty() { answer } else { answer.with("notes", Fenced::of(json!(notes))) })
+    }
+
+    /// The question, unless it is about a commit.
+    async fn question(&self, server: &Server) -> Result<Result<Box<dyn Question>, commit::Asked>, ToolError> {
+        let asked = Asked { sha: self.sha.is_some(), ..self.asked.clone() };
+        server.scope.check(&asked)?;
+        match &self.sha {
+            None => Ok(Ok(server.scope.narrow(asked.question(Spelling::Arguments)?))),
+            Some(sha) => {
+                asked.check()?;
+                Ok(Err(commit(server, sha.clone(), &asked.conditions.repo).await?))
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        server: &Server,
+        question: Result<Box<dyn Question>, commit::Asked>,
+        begin: EventId,
+    ) -> Result<Opened, ToolError> {
+        let options = Options { grace: GRACE };
+        let (question, since, going) = match question {
+            Ok(question) => {
+                let going = if question.is_memoryless() { Going::On } else { Going::Again(begin) };
+                (question, begin, going)
+            }
+            Err(asked) => match self.recalled(server, asked, begin).await? {
+                Recall::Answered(ending, cursor) => return Ok(Opened::Answered(ending, cursor)),
+                Recall::Open(commit, since, again) => (commit as Box<dyn Question>, since, Going::Again(again)),
+            },
+        };
+        let waiter = Waiter::open(&server.directories, question, Some(since), options).await?;
+        Ok(Opened::Waiting(Box::new(waiter), going))
+    }
+
+    /// Asks the log for the commit, unless only what came after some place counts. The beginning of the log is no such
+    /// place, and is what a call that had none tells the next one.
+    async fn recalled(&self, server: &Server, asked: commit::Asked, begin: EventId) -> Result<Recall, ToolError> {
+        let beginning = match Reader::open(&LogPaths::new(&server.directories.state)) {
+            Ok(reader) => reader.beginning()?.id,
+            Err(StoreError::Missing(_)) => EventId::ZERO,
+            Err(error) => return Err(error.into()),
+        };
+        if self.after.is_some_and(|after| after != beginning && after != EventId::ZERO) {
+            let (commit, _) = Past::new(asked)
+                .end(Instant::now(), SystemTime::now())
+                .map_err(|ambiguous| ToolError::argument("sha", ambiguous))?;
+            return Ok(Recall::Open(Box::new(commit), begin, begin));
+        }
+        let recalled = recall(&server.directories, asked).await.map_err(|error| match error {
+            RecallError::Ambiguous(ambiguous) => ToolError::argument("sha", ambiguous),
+            RecallError::Bus(error) => error.into(),
+        })?;
+        Ok(match recalled.ending {
+            Some(ending) => Recall::Answered(ending, recalled.since),
+            None => Recall::Open(Box::new(recalled.commit), recalled.since, beginning),
+        })
+    }
+}
+
+/// What the log says of a commit.
+enum Recall {
+    Answered(Ending, EventId),
+    Open(Box<Commit>, EventId, EventId),
+}
+
+impl Going {
+    fn from(self, waiter: &Waiter) -> EventId {
+        match self {
+            Going::On => waiter.feed().cursor(),
+            Going::Again(begin) => begin,
+        }
+    }
+}
+
+fn pending(cursor: EventId, outstanding: &[String]) -> Answer {
+    let line = format!("nothing yet; call again with the same arguments and after={cursor}");
+    let answer = Answer::new("pending", cursor, &line);
+    // The names of runs are among it.
+    if outstanding.is_empty() { answer } else { answer.with("outstanding", Fenced::of(json!(outstanding))) }
+}
+
+fn gap(missing: &Gap) -> Answer {
+    let line = format!("events are missing, and the answer may be among them; go on with after={}", missing.resumed_at);
+    Answer::new("gap", missing.resumed_at, &line).with("gap", gap_json(missing))
+}
+
+/// What is missing, for a program.
+pub(super) fn gap_json(gap: &Gap) -> Value {
+    json!({"reason": reason(gap.reason), "since": gap.since, "resumed_at": gap.resumed_at, "missed": gap.missed})
+}
+
+/// The word of the wire.
+fn reason(reason: GapReason) -> Value {
+    serde_json::to_value(reason).unwrap_or_default()
+}
+
+fn source_failed(status: &SourceStatus, cursor: EventId) -> Answer {
+    let line = format!("{} is dead: it ended without a goodbye, so the answer may never come", status.source);
+    Answer::new("source_failed", cursor, &line)
+        .with("failed_source", status.source.clone())
+        .with("failed_source_detail", Fenced::of(Value::Object(status.detail.clone())))
+}
+
+fn matched(ending: &Ending, counted: &[Shown], cursor: EventId) -> Answer {
+    let all: Vec<_> = counted.iter().chain(&ending.shown).collect();
+    let events: Vec<_> = all.iter().filter_map(|shown| Some((event_of(&shown.json)?, *shown))).collect();
+    let line = match (events.last(), ending.shown.last()) {
+        (Some((event, _)), _) => shown::line(event),
+        (None, Some(shown)) => Fenced::of(one_line(&shown.line).into()).text().to_owned(),
+        (None, None) => String::new(),
+    };
+    let cursor =
+        ending.shown.last().and_then(|shown| shown.json.get("cursor")?.as_str()?.parse().ok()).unwrap_or(cursor);
+    let mut answer = Answer::new("matched", cursor, &line);
+    if let Some(event) = events.last() {
+        answer = answer.with("event", event_json(event));
+    }
+    if events.len() > 1 {
+        answer = answer.with("events", events.iter().map(event_json).collect::<Vec<_>>());
+    }
+    if let Some(report) = ending.shown.iter().find(|shown| event_of(&shown.json).is_none()) {
+        answer = answer.with("report", Fenced::of(Value::Object(report.json.clone())));
+    }
+    // The verdict of a question that has none of its own is that it is answered.
+    let asked = events.is_empty() || ending.verdict != crate::model::verdict::Verdict::Success;
+    if asked { answer.with("verdict", shown::verdict(ending.verdict.word())) } else { answer }
+}
+
+fn event_json((event, shown): &(Event, &Shown)) -> Value {
+    let mut json = shown::event(event);
+    if let Some(clause) = shown.json.get("clause") {
+        json.insert("clause".into(), clause.clone());
+    }
+    Value::Object(json)
+}
