@@ -175,7 +175,7 @@ fn nobody_sleeps() {
             sleepers.insert(file.path);
         }
     }
-    assert_eq!(sleepers, SLEEPERS.map(|(file, _)| file.to_owned()).into());
+    assert_eq!(sleepers, SLEEPERS.iter().map(|(file, _)| (*file).to_owned()).collect());
     let found = tests().into_iter().filter(|file| sleep.is_match(&file.all_code)).map(|file| file.path);
     none(&found.collect::<Vec<_>>());
 }
