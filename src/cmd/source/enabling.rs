@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::known::{lines, needs_nothing};
+use super::known::{is_told, lines};
 use crate::client::{Feed, Item, Options};
 use crate::cmd::exit::{Exit, Failure};
 use crate::cmd::{block_on, install, output};
@@ -126,10 +126,11 @@ fn usable(name: &str) -> Result<&str, Failure> {
 
 /// Whether the source was told what it needs.
 fn check(name: &str, settings: &Settings, directories: &Directories) -> Result<(), Failure> {
-    if let Some(section) = settings.sources.get(name) {
-        return Setup::of(section).map(drop).map_err(Failure::usage);
+    let section = settings.sources.get(name);
+    if let Some(section) = section {
+        Setup::of(section).map_err(Failure::usage)?;
     }
-    if needs_nothing(name) {
+    if is_told(name, section) {
         return Ok(());
     }
     let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);

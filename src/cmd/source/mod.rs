@@ -36,12 +36,6 @@ enum What {
     List(list::Arguments),
     Enable(enabling::EnableArguments),
     Disable(enabling::DisableArguments),
-    #[command(flatten)]
-    Worker(Worker),
-}
-
-#[derive(Debug, Subcommand)]
-enum Worker {
     Fs(fs::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
     #[command(external_subcommand)]
@@ -53,28 +47,30 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::List(arguments) => block_on(list::run(&arguments, &directories)),
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
         What::Disable(arguments) => enabling::disable(&arguments),
-        // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
-        What::Worker(worker) => {
-            work(worker, directories).inspect_err(|failure| manager::status(&failure.to_string()))
+        What::Fs(arguments) => work("fs", directories, |settings| arguments.setup(setup(settings, "fs")?)),
+        What::Run(words) => {
+            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default();
+            work(name, directories, |settings| setup(settings, name))
         }
     }
 }
 
-fn work(worker: Worker, directories: Directories) -> Result<Exit, Failure> {
-    let settings = Settings::load(&directories).map_err(Failure::usage)?;
-    let (name, setup) = match worker {
-        Worker::Fs(arguments) => ("fs".to_owned(), arguments.setup(setup(&settings, "fs")?)?),
-        Worker::Run(words) => {
-            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let setup = setup(&settings, &name)?;
-            (name, setup)
-        }
+/// Runs a source with what it was `told`.
+fn work(
+    name: &str,
+    directories: Directories,
+    told: impl FnOnce(&Settings) -> Result<Setup, Failure>,
+) -> Result<Exit, Failure> {
+    let run = || {
+        let settings = Settings::load(&directories).map_err(Failure::usage)?;
+        let setup = told(&settings)?;
+        // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
+        let _ = logging::keep_short(&directories.source_log(name), SERVICE_LOG_BYTES);
+        logging::start(settings.log.unwrap_or(Level::INFO));
+        block_on(serve(Plan { directories, name: name.to_owned(), setup, start: start::of(name) }))
     };
-    // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
-    let _ = logging::keep_short(&directories.source_log(&name), SERVICE_LOG_BYTES);
-    logging::start(settings.log.unwrap_or(Level::INFO));
-    let start = start::of(&name);
-    block_on(serve(Plan { directories, name, setup, start }))
+    // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
+    run().inspect_err(|failure| manager::status(&failure.to_string()))
 }
 
 /// What a source was told.
