@@ -58,13 +58,13 @@ pub(super) fn enable(arguments: &EnableArguments, directories: &Directories) -> 
     if let Some(doubt) = install::place(&program)? {
         output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
     }
-    install::follow(&plan, arguments.dry_run).map_err(|failure| explained(name, failure))?;
+    install::follow(&plan, arguments.dry_run).map_err(|failure| explained(name, &failure))?;
     if arguments.dry_run {
         return Ok(Exit::Success);
     }
     let heard = block_on(first_words(name, directories))?;
     match heard.as_ref().map(|status| (status.state, status)) {
-        Some((SourceState::Dead, _)) => Err(explained(name, Failure::bus(format!("the source {name} has ended")))),
+        Some((SourceState::Dead, _)) => Err(explained(name, &Failure::bus(format!("the source {name} has ended")))),
         Some((SourceState::Silent, status)) => {
             let reason = status.reason().unwrap_or("it does not say why");
             output::say(&format!("waitbus: the source {name} runs, sees nothing yet and goes on trying: {reason}"));
@@ -102,7 +102,7 @@ pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
 }
 
 /// A failure with what the source has said last, if it has failed.
-fn explained(name: &str, failure: Failure) -> Failure {
+fn explained(name: &str, failure: &Failure) -> Failure {
     let log = match KIND {
         Kind::Systemd => format!("`journalctl --user -u {}` has its log", units::of_source(name)),
         Kind::Launchd => format!("its log is source-{name}.log, beside the event log"),

@@ -87,8 +87,15 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
     pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Instant) {
         self.hints += 1;
         let due = (now, self.hints);
-        let new =
-            || Pending { first: now, is_open: false, is_written: false, is_made: false, origin, follows: None, due };
+        let new = || Pending {
+            first: now,
+            is_open: false,
+            is_written: false,
+            is_made: false,
+            origin,
+            follows: None,
+            due,
+        };
         let pending = self.pending.entry(key.clone()).or_insert_with(new);
         self.queue.remove(&(pending.due, Sorted(key.clone())));
         pending.origin = pending.origin.max(origin);
