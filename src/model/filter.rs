@@ -237,7 +237,8 @@ fn sources(all: &Conjunction) -> Option<Vec<&str>> {
 /// The repositories of which a conjunction requires one: the owner is named by an equality, and the repository may be.
 fn repos(all: &Conjunction) -> Option<Vec<RepoFilter>> {
     let named = |key: &str| {
-        all.groups().find_map(|group| group.iter().map(|condition| equality(condition, key)).collect::<Option<Vec<_>>>())
+        all.groups()
+            .find_map(|group| group.iter().map(|condition| equality(condition, key)).collect::<Option<Vec<_>>>())
     };
     let owners = named("owner")?;
     let named_repos = named("repo").filter(|repos| repos.len() * owners.len() <= MAX_FILTERS);
