@@ -163,9 +163,6 @@ pub const SOURCE_SETTLES: Duration = Duration::from_millis(500);
 pub const FS_QUIET: Duration = Duration::from_millis(50);
 /// How long after its first change a path is told at the latest, for a file that is written for ever or never closed.
 pub const FS_AT_MOST: Duration = Duration::from_secs(2);
-/// How far the times of files may lie behind the clock: a tick of the kernel, of which there are 100 a second at least,
-/// with room for one.
-pub const FS_CLOCK_SLACK: Duration = Duration::from_millis(20);
 /// How often everything is looked at while something cannot be watched: the kernel does not tell when it can be.
 pub const FS_LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Paths that one source watches: what a person names.
