@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::client::Publisher;
 use crate::config::directories::Directories;
-use crate::model::event::{Draft, Fields};
+use crate::model::event::{Draft, Fields, ingest_method};
 use crate::model::limits;
 use crate::model::predicate::typed;
 use crate::model::telling::{Telling, owner_and_repo};
@@ -109,7 +109,7 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
     };
     let told = Telling {
         id: arguments.id,
-        source: arguments.source.unwrap_or_default(),
+        source: Some(arguments.source.unwrap_or_default()),
         event_type: arguments.event_type.unwrap_or_default(),
         owner: owner.to_owned(),
         repo: repo.to_owned(),
@@ -123,7 +123,7 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
             .transpose()?
             .map(Value::String),
     };
-    told.into_draft().map_err(Failure::usage)
+    told.into_draft(None, ingest_method::EMIT).map_err(Failure::usage)
 }
 
 /// A text as it was typed, of a file (`@FILE`) or of standard input (`-`). What is longer than `limit` is read only as
@@ -168,8 +168,8 @@ fn read_batch(input: impl Read) -> Result<Vec<Draft>, Failure> {
         if drafts.len() == limits::MAX_BATCH_LINES {
             return Err(wrong(&format!("more than {} events", limits::MAX_BATCH_LINES)));
         }
-        let parsed: Telling = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
-        drafts.push(parsed.into_draft().map_err(|problem| wrong(&problem))?);
+        let told: Telling = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
+        drafts.push(told.into_draft(None, ingest_method::EMIT).map_err(|problem| wrong(&problem))?);
     }
     Ok(drafts)
 }

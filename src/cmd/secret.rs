@@ -156,9 +156,10 @@ fn obtain(value: &Value, known: Known) -> Result<Option<Secret>, Failure> {
         return Err(Failure::usage(format!("the secret has more than {MAX_SECRET_BYTES} bytes")));
     }
     let secret = Secret::new(bytes.to_vec()).ok_or_else(|| {
-        Failure::usage(match known.ours {
-            true => "the secret is empty, and anybody can sign with an empty one: --generate makes a strong one",
-            false => "the secret is empty",
+        Failure::usage(if known.ours {
+            "the secret is empty, and anybody can sign with an empty one: --generate makes a strong one"
+        } else {
+            "the secret is empty"
         })
     })?;
     if known.ours && secret.expose().len() < SHORT_SECRET_BYTES {

@@ -9,4 +9,5 @@ pub mod files;
 pub mod form;
 pub mod github;
 pub mod junit;
+pub mod line;
 pub mod signature;

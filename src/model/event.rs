@@ -109,7 +109,7 @@ pub fn is_too_deep(fields: &Fields) -> bool {
     !fields.values().all(|value| fits(value, limits::MAX_FIELD_DEPTH))
 }
 
-/// Whether a text can be the name of a source or of a type.
+/// The rule of a source's and a type's name.
 pub fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
     check_length(part, name.len(), limits::MAX_NAME_BYTES)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');

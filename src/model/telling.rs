@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::event::{BadDraft, Draft, Fields, ingest_method};
+use super::event::{BadDraft, Draft, Fields};
 use super::limits;
 
 /// An event as it is told.
@@ -13,8 +13,8 @@ use super::limits;
 pub struct Telling {
     /// Key under which the source says this only once.
     pub id: Option<String>,
-    /// Who says it.
-    pub source: String,
+    /// Who says it; whoever hears it may know that already.
+    pub source: Option<String>,
     /// What happened.
     #[serde(rename = "type")]
     pub event_type: String,
@@ -38,8 +38,11 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// What is stored of it.
-    pub fn into_draft(self) -> Result<Draft, BadDraft> {
+    /// What is stored of it, checked; of `source` if it does not say of whom it is.
+    pub fn into_draft(self, source: Option<&str>, ingest_method: &'static str) -> Result<Draft, BadDraft> {
+        let Some(source) = self.source.or_else(|| source.map(str::to_owned)) else {
+            return Err(BadDraft { part: "source", problem: "is missing".into() });
+        };
         let mut fields = self.fields;
         for (name, value) in [("status", self.status), ("conclusion", self.conclusion)] {
             if let Some(value) = value
@@ -56,15 +59,15 @@ impl Telling {
         let summary = self.summary.unwrap_or_else(|| {
             let verdict = fields.get("conclusion").or_else(|| fields.get("status")).and_then(Value::as_str);
             let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
-            format!("{} {}{verdict}", self.source, self.event_type)
+            format!("{source} {}{verdict}", self.event_type)
         });
         let draft = Draft {
-            source: self.source,
+            source,
             event_type: self.event_type,
             owner: self.owner,
             repo: self.repo,
             delivery_id: self.id,
-            ingest_method: ingest_method::EMIT,
+            ingest_method,
             summary,
             fields,
             payload: self.payload.map(|payload| match payload {

@@ -178,6 +178,9 @@ fn what_has_to_be_told_to_a_source_is_shown_as_lines_to_copy() {
         let said = said(&output);
         assert!(output.status.code() == Some(2) && said.contains(lines) && said.contains(&path), "{said}");
     }
+    configure(&bus, "[source.fs]\nignore = ['*.o']\n");
+    let output = run(&bus, &["source", "enable", "fs"]);
+    assert!(output.status.code() == Some(2) && said(&output).contains("\npaths = "), "{}", said(&output));
     for name in ["list", "help", "a b", "a/b", "", "ä"] {
         let output = run(&bus, &["source", "enable", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::known::{lines, needs_nothing};
+use super::known::{is_told, lines};
 use crate::client::{Feed, Item, Options};
 use crate::cmd::exit::{Exit, Failure};
 use crate::cmd::{block_on, install, output};
@@ -58,13 +58,13 @@ pub(super) fn enable(arguments: &EnableArguments, directories: &Directories) -> 
     if let Some(doubt) = install::place(&program)? {
         output::say(&format!("waitbus: warning: {} {doubt}", program.display()));
     }
-    install::follow(&plan, arguments.dry_run).map_err(|failure| explained(name, failure))?;
+    install::follow(&plan, arguments.dry_run).map_err(|failure| explained(name, &failure))?;
     if arguments.dry_run {
         return Ok(Exit::Success);
     }
     let heard = block_on(first_words(name, directories))?;
     match heard.as_ref().map(|status| (status.state, status)) {
-        Some((SourceState::Dead, _)) => Err(explained(name, Failure::bus(format!("the source {name} has ended")))),
+        Some((SourceState::Dead, _)) => Err(explained(name, &Failure::bus(format!("the source {name} has ended")))),
         Some((SourceState::Silent, status)) => {
             let reason = status.reason().unwrap_or("it does not say why");
             output::say(&format!("waitbus: the source {name} runs, sees nothing yet and goes on trying: {reason}"));
@@ -102,7 +102,7 @@ pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
 }
 
 /// A failure with what the source has said last, if it has failed.
-fn explained(name: &str, failure: Failure) -> Failure {
+fn explained(name: &str, failure: &Failure) -> Failure {
     let log = match KIND {
         Kind::Systemd => format!("`journalctl --user -u {}` has its log", units::of_source(name)),
         Kind::Launchd => format!("its log is source-{name}.log, beside the event log"),
@@ -126,10 +126,11 @@ fn usable(name: &str) -> Result<&str, Failure> {
 
 /// Whether the source was told what it needs.
 fn check(name: &str, settings: &Settings, directories: &Directories) -> Result<(), Failure> {
-    if let Some(section) = settings.sources.get(name) {
-        return Setup::of(section).map(drop).map_err(Failure::usage);
+    let section = settings.sources.get(name);
+    if let Some(section) = section {
+        Setup::of(section).map_err(Failure::usage)?;
     }
-    if needs_nothing(name) {
+    if is_told(name, section) {
         return Ok(());
     }
     let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);

@@ -13,9 +13,15 @@ pub(super) fn lines(name: &str) -> String {
     }
 }
 
-/// Whether a source works without being told anything.
-pub(super) fn needs_nothing(name: &str) -> bool {
-    Setup::BUILT_IN.contains(&name) && Setup::of(&Section::empty(name)).is_ok()
+/// Whether a source has been told what it cannot do without. On its command line it may be told otherwise, so without it
+/// a section makes sense all the same.
+pub(super) fn is_told(name: &str, section: Option<&Section>) -> bool {
+    let needed = match name {
+        "fs" => Some("paths"),
+        name if Setup::BUILT_IN.contains(&name) => None,
+        _ => Some("command"),
+    };
+    needed.is_none_or(|key| section.is_some_and(|section| section.has(key)))
 }
 
 #[cfg(test)]
@@ -34,6 +40,7 @@ mod tests {
         let settings = Settings::load(&directories).unwrap();
         for name in names {
             Setup::of(&settings.sources[name]).unwrap();
+            assert!(is_told(name, settings.sources.get(name)), "{name}");
         }
     }
 }

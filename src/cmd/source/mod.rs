@@ -16,10 +16,11 @@ use super::{block_on, output, wait};
 use crate::config::directories::Directories;
 use crate::config::section::Section;
 use crate::config::settings::Settings;
+use crate::model::event::check_name;
 use crate::model::limits::SERVICE_LOG_BYTES;
 use crate::model::nearest::nearest;
-use crate::source::Setup;
 use crate::source::service::{Plan, SourceError, run as run_source};
+use crate::source::{Setup, command};
 use crate::sys::logging::{self, Level};
 use crate::sys::manager;
 
@@ -36,14 +37,9 @@ enum What {
     List(list::Arguments),
     Enable(enabling::EnableArguments),
     Disable(enabling::DisableArguments),
-    #[command(flatten)]
-    Worker(Worker),
-}
-
-#[derive(Debug, Subcommand)]
-enum Worker {
     Fs(fs::Arguments),
-    /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
+    /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml, or, after `--`, a
+    /// program that prints events as JSON lines
     #[command(external_subcommand)]
     Run(Vec<OsString>),
 }
@@ -53,26 +49,41 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::List(arguments) => block_on(list::run(&arguments, &directories)),
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
         What::Disable(arguments) => enabling::disable(&arguments),
-        // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
-        What::Worker(worker) => work(worker, directories).inspect_err(|failure| manager::status(&failure.to_string())),
+        What::Fs(arguments) => work("fs", directories, |settings| arguments.setup(setup(settings, "fs")?)),
+        What::Run(words) => {
+            let mut words = words.into_iter();
+            let name = words.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
+            match words.next() {
+                None => work(&name, directories, |settings| setup(settings, &name)),
+                Some(dashes) if dashes == "--" => {
+                    work(&name, directories, |_| program(&name, words.collect()).map(Setup::Command))
+                }
+                Some(word) => {
+                    let meant = format!("waitbus source {name} -- {}", word.to_string_lossy());
+                    let asked = "what comes after the name? A program comes after `--`";
+                    Err(Failure::usage(format!("{asked}: {meant} …")))
+                }
+            }
+        }
     }
 }
 
-fn work(worker: Worker, directories: Directories) -> Result<Exit, Failure> {
-    let settings = Settings::load(&directories).map_err(Failure::usage)?;
-    let (name, setup) = match worker {
-        Worker::Fs(arguments) => ("fs".to_owned(), arguments.setup(setup(&settings, "fs")?)?),
-        Worker::Run(words) => {
-            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let setup = setup(&settings, &name)?;
-            (name, setup)
-        }
+/// Runs a source with what it was `told`.
+fn work(
+    name: &str,
+    directories: Directories,
+    told: impl FnOnce(&Settings) -> Result<Setup, Failure>,
+) -> Result<Exit, Failure> {
+    let run = || {
+        let settings = Settings::load(&directories).map_err(Failure::usage)?;
+        let setup = told(&settings)?;
+        // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
+        let _ = logging::keep_short(&directories.source_log(name), SERVICE_LOG_BYTES);
+        logging::start(settings.log.unwrap_or(Level::INFO));
+        block_on(serve(Plan { directories, name: name.to_owned(), setup, start: start::of(name) }))
     };
-    // launchd appends what it says to a file; what cannot be looked at is not ours to empty.
-    let _ = logging::keep_short(&directories.source_log(&name), SERVICE_LOG_BYTES);
-    logging::start(settings.log.unwrap_or(Level::INFO));
-    let start = start::of(&name);
-    block_on(serve(Plan { directories, name, setup, start }))
+    // Whoever has a manager start it sees its standard error nowhere, unless they know where the journal is.
+    run().inspect_err(|failure| manager::status(&failure.to_string()))
 }
 
 /// What a source was told.
@@ -88,6 +99,18 @@ fn setup(settings: &Settings, name: &str) -> Result<Setup, Failure> {
             }))
         }
     }
+}
+
+/// A program on the command line.
+fn program(name: &str, command: Vec<OsString>) -> Result<command::Setup, Failure> {
+    if Setup::BUILT_IN.contains(&name) {
+        return Err(Failure::usage(format!("{name} is a source that waitbus has: give the program another name")));
+    }
+    check_name("source", name).map_err(Failure::usage)?;
+    if command.first().is_none_or(|program| program.is_empty()) {
+        return Err(Failure::usage(format!("which program? waitbus source {name} -- PROGRAM [ARGUMENT]…")));
+    }
+    Ok(command::Setup { command, directory: None })
 }
 
 async fn serve(plan: Plan) -> Result<Exit, Failure> {
@@ -106,6 +129,6 @@ async fn serve(plan: Plan) -> Result<Exit, Failure> {
     match run_source(plan, stop, ready).await {
         Ok(()) => Ok(Exit::Success),
         Err(SourceError::Bus(error)) => Err(error.into()),
-        Err(broken @ SourceError::Broken { .. }) => Err(Failure::bus(broken)),
+        Err(error) => Err(Failure::bus(error)),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::known::{lines, needs_nothing};
+use super::known::{is_told, lines};
 use crate::client::status::HubState;
 use crate::config::directories::Directories;
 use crate::config::secret::{ALERTMANAGER_WEBHOOK, GITHUB_TOKEN, GITHUB_WEBHOOK, Known};
@@ -71,7 +71,9 @@ pub(in crate::cmd) struct Row {
     pub(in crate::cmd) by: By,
     /// Whether it has a section in `waitbus.toml`.
     pub(in crate::cmd) section: bool,
-    /// What is wrong with that.
+    /// Whether that says what the source cannot do without.
+    told_enough: bool,
+    /// What is wrong with it.
     pub(in crate::cmd) mistake: Option<String>,
     /// None where there is no manager, or where it has nothing of it.
     pub(in crate::cmd) service: Option<Service>,
@@ -109,6 +111,7 @@ pub(in crate::cmd) fn rows(here: &Here<'_>) -> Vec<Row> {
             source: source.to_owned(),
             by,
             section: section.is_some(),
+            told_enough: is_told(source, section),
             mistake: section.and_then(|section| Setup::of(section).err()).map(|error| error.to_string()),
             service,
             secret: secret.map(|known| (known, is_set(known))),
@@ -225,7 +228,7 @@ impl Row {
                     Kind::Launchd => enable,
                 }),
                 _ if self.is_there() => None,
-                _ if !self.section && !needs_nothing(name) => {
+                _ if !self.told_enough => {
                     let lines = lines(name).replace('\n', " with ");
                     Some(format!("add to waitbus.toml: {lines}; then {}", self.runs(enable)))
                 }

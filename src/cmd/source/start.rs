@@ -9,7 +9,8 @@ use crate::setup::launchd::agents;
 use crate::setup::systemd::units;
 use crate::sys::manager;
 
-/// What starts this very source again: the manager that runs it, or the command line as it was typed.
+/// What starts this very source again: the manager that runs it, or the command line as it was typed. Nothing where that
+/// has a program: its arguments may hold secrets.
 pub(super) fn of(name: &str) -> String {
     let unit = units::of_source(name);
     if manager::own_unit().is_some_and(|own| own == unit) {
@@ -18,7 +19,11 @@ pub(super) fn of(name: &str) -> String {
     if environment::launchd_service().is_some_and(|own| own == agents::of_source(name).label) {
         return launchd::start_of(name);
     }
-    typed(&environment::command_line()).unwrap_or_else(|| format!("waitbus source {name}"))
+    let words = environment::command_line();
+    if words.iter().any(|word| word == "--") {
+        return String::new();
+    }
+    typed(&words).unwrap_or_else(|| format!("waitbus source {name}"))
 }
 
 /// A command line as a shell would have to be told it. `None` if it is too long to be announced.

@@ -7,7 +7,8 @@ use super::super::arguments::{Arguments, ToolError};
 use super::super::{Server, shown};
 use super::object;
 use crate::client::BusError;
-use crate::model::event::Draft;
+use crate::model::event::{Draft, ingest_method};
+
 use crate::model::telling::{Telling, owner_and_repo};
 use crate::store::Appended;
 
@@ -22,7 +23,7 @@ pub(in crate::mcp) async fn call(server: &Server, mut arguments: Arguments) -> R
     };
     let told = Telling {
         id: arguments.text("id")?,
-        source: arguments.required("source")?,
+        source: Some(arguments.required("source")?),
         event_type: arguments.required("type")?,
         owner: owner.to_owned(),
         repo: repo.to_owned(),
@@ -32,7 +33,7 @@ pub(in crate::mcp) async fn call(server: &Server, mut arguments: Arguments) -> R
         fields: arguments.object("fields")?,
         payload: None,
     };
-    let appended = append(server, told.into_draft()?).await?;
+    let appended = append(server, told.into_draft(None, ingest_method::EMIT)?).await?;
     let (id, duplicate) = (appended.id(), matches!(appended, Appended::Duplicate { .. }));
     let line =
         if duplicate { format!("already in the log as {id}; nothing was stored") } else { format!("stored as {id}") };

@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::ingest::files::Origin;
 
+/// This moment, on the clock that only goes on and on the one of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    /// A time of the files, in nanoseconds since the epoch, before which there was nothing of which the kernel has not
+    /// told us.
+    pub(super) wall: i128,
+}
+
 /// What a hint says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
@@ -26,7 +35,7 @@ pub(super) enum Hint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending<K> {
     /// The first hint since it was last looked at.
-    pub(super) first: Instant,
+    pub(super) first: Moment,
     /// Whether a writer is known that has not closed it.
     pub(super) is_open: bool,
     /// Whether its content has certainly been changed, whatever its times say.
@@ -35,8 +44,10 @@ pub(super) struct Pending<K> {
     pub(super) is_made: bool,
     /// The least usual way in which it was noticed.
     pub(super) origin: Origin,
-    /// The other end of a rename, for which this one waits.
+    /// The other end of a rename, for which this one waits …
     follows: Option<K>,
+    /// … and which waits for this one.
+    followed_by: Option<K>,
     due: (Instant, u64),
 }
 
@@ -84,11 +95,19 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
     }
 
     /// Something is said of a path.
-    pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Instant) {
+    pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Moment) {
         self.hints += 1;
-        let due = (now, self.hints);
-        let new =
-            || Pending { first: now, is_open: false, is_written: false, is_made: false, origin, follows: None, due };
+        let due = (now.at, self.hints);
+        let new = || Pending {
+            first: now,
+            is_open: false,
+            is_written: false,
+            is_made: false,
+            origin,
+            follows: None,
+            followed_by: None,
+            due,
+        };
         let pending = self.pending.entry(key.clone()).or_insert_with(new);
         self.queue.remove(&(pending.due, Sorted(key.clone())));
         pending.origin = pending.origin.max(origin);
@@ -99,16 +118,20 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
             Hint::Changed => pending.is_written = true,
             Hint::Look => {}
         }
-        let latest = pending.first + self.at_most;
-        pending.due = (if pending.is_open { latest } else { latest.min(now + self.quiet) }, self.hints);
+        let latest = pending.first.at + self.at_most;
+        pending.due = (if pending.is_open { latest } else { latest.min(now.at + self.quiet) }, self.hints);
         self.queue.insert((pending.due, Sorted(key)));
     }
 
     /// The first path is where the second was before a rename: they are looked at together, so that one of them is not
     /// told as gone while the other waits.
     pub(super) fn follow(&mut self, from: &K, to: K) {
-        if let Some(pending) = self.pending.get_mut(from) {
-            pending.follows = Some(to);
+        if *from == to || !self.pending.contains_key(from) {
+            return;
+        }
+        if let Some(pending) = self.pending.get_mut(&to) {
+            pending.followed_by = Some(from.clone());
+            self.pending.entry(from.clone()).and_modify(|pending| pending.follows = Some(to));
         }
     }
 
@@ -117,28 +140,25 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
         self.queue.first().map(|((due, _), _)| *due)
     }
 
-    /// The first hint of which nothing has been told yet.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.pending.values().map(|pending| pending.first).min()
+    /// The time of the files since which something may have happened that has not been told yet.
+    pub(super) fn untold_since(&self) -> Option<i128> {
+        self.pending.values().map(|pending| pending.first.wall).min()
     }
 
-    /// The next path that is due, and what it was renamed to right after it.
+    /// The next path that is due, with the other ends of its renames.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(K, Pending<K>)> {
         while let Some((due, Sorted(key))) = self.queue.first().filter(|((due, _), _)| *due <= now).cloned() {
-            let Some(pending) = self.pending.get_mut(&key) else { return Vec::new() };
-            let other = pending.follows.clone().filter(|other| *other != key);
-            let other_due = other.as_ref().and_then(|other| self.pending.get(other)).map(|other| other.due);
             self.queue.remove(&(due, Sorted(key.clone())));
-            match (self.pending.get_mut(&key), other_due) {
-                (Some(pending), Some((later, _))) if later > now && due.0 < pending.first + self.at_most => {
-                    pending.due = (later.min(pending.first + self.at_most), due.1);
-                    self.queue.insert((pending.due, Sorted(key)));
-                }
-                _ => {
-                    let both = [Some(key), other.filter(|_| other_due.is_some())];
-                    return both.into_iter().flatten().filter_map(|key| self.take(key)).collect();
-                }
+            let Some(pending) = self.pending.get(&key) else { continue };
+            let latest = pending.first.at + self.at_most;
+            let (from, to) = (pending.followed_by.clone(), pending.follows.clone());
+            let later = to.as_ref().and_then(|to| self.pending.get(to)).map(|to| to.due.0.min(latest));
+            if let Some(later) = later.filter(|later| *later > now) {
+                self.pending.entry(key.clone()).and_modify(|pending| pending.due.0 = later);
+                self.queue.insert(((later, due.1), Sorted(key)));
+                continue;
             }
+            return [from, Some(key), to].into_iter().flatten().filter_map(|key| self.take(key)).collect();
         }
         Vec::new()
     }
@@ -147,7 +167,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
     /// more is said of it.
     pub(super) fn hold(&mut self, key: K, mut pending: Pending<K>) {
         (pending.is_open, pending.is_made) = (true, false);
-        pending.due.0 = pending.first + self.at_most;
+        pending.due.0 = pending.first.at + self.at_most;
         self.queue.insert((pending.due, Sorted(key.clone())));
         self.pending.insert(key, pending);
     }
@@ -170,6 +190,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn at(at: Instant) -> Moment {
+        Moment { at, wall: 0 }
+    }
+
     fn keys(due: Vec<(u32, Pending<u32>)>) -> Vec<u32> {
         due.into_iter().map(|(key, _)| key).collect()
     }
@@ -178,10 +202,10 @@ mod tests {
     fn a_path_is_due_when_it_has_been_quiet() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET, AT_MOST);
-        debounce.hint(1, Hint::Look, Origin::Live, start);
-        debounce.hint(1, Hint::Look, Origin::Live, start + ms(30));
+        debounce.hint(1, Hint::Look, Origin::Live, at(start));
+        debounce.hint(1, Hint::Look, Origin::Live, at(start + ms(30)));
         assert_eq!(debounce.next(), Some(start + ms(80)));
-        assert_eq!(keys(debounce.due(start + ms(79))), Vec::<u32>::new());
+        assert!(debounce.due(start + ms(79)).is_empty());
         assert_eq!(keys(debounce.due(start + ms(80))), [1]);
         assert_eq!((debounce.next(), debounce.len()), (None, 0));
     }
@@ -190,12 +214,12 @@ mod tests {
     fn what_is_open_is_due_when_it_is_closed_and_what_is_never_closed_or_quiet_at_the_latest_time() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET, AT_MOST);
-        debounce.hint(1, Hint::Written, Origin::Live, start);
+        debounce.hint(1, Hint::Written, Origin::Live, at(start));
         assert_eq!(debounce.next(), Some(start + AT_MOST));
-        debounce.hint(1, Hint::Whole, Origin::Live, start + ms(100));
+        debounce.hint(1, Hint::Whole, Origin::Live, at(start + ms(100)));
         assert_eq!(debounce.next(), Some(start + ms(150)));
         for busy in 0..1_000 {
-            debounce.hint(1, Hint::Look, Origin::Live, start + ms(100 + busy * 10));
+            debounce.hint(1, Hint::Look, Origin::Live, at(start + ms(100 + busy * 10)));
         }
         assert_eq!(debounce.next(), Some(start + AT_MOST));
     }
@@ -204,20 +228,20 @@ mod tests {
     fn both_ends_of_a_rename_are_due_together_and_two_that_wait_for_each_other_do_not_wait_for_ever() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET, AT_MOST);
-        debounce.hint(1, Hint::Look, Origin::Live, start);
-        debounce.hint(2, Hint::Look, Origin::Live, start);
+        debounce.hint(1, Hint::Look, Origin::Live, at(start));
+        debounce.hint(2, Hint::Look, Origin::Live, at(start));
         debounce.follow(&1, 2);
-        debounce.hint(2, Hint::Written, Origin::Live, start + ms(10));
-        assert_eq!(keys(debounce.due(start + ms(60))), Vec::<u32>::new());
-        debounce.hint(2, Hint::Whole, Origin::Live, start + ms(500));
+        debounce.hint(2, Hint::Written, Origin::Live, at(start + ms(10)));
+        assert!(debounce.due(start + ms(60)).is_empty());
+        debounce.hint(2, Hint::Whole, Origin::Live, at(start + ms(500)));
         assert_eq!(keys(debounce.due(start + ms(550))), [1, 2]);
         for key in [3, 4] {
-            debounce.hint(key, Hint::Look, Origin::Live, start);
+            debounce.hint(key, Hint::Look, Origin::Live, at(start));
         }
         debounce.follow(&3, 4);
         debounce.follow(&4, 3);
-        assert_eq!(keys(debounce.due(start + AT_MOST)), [3, 4]);
-        debounce.hint(5, Hint::Look, Origin::Live, start);
+        assert_eq!(keys(debounce.due(start + AT_MOST)), [4, 3]);
+        debounce.hint(5, Hint::Look, Origin::Live, at(start));
         debounce.follow(&5, 5);
         assert_eq!(keys(debounce.due(start + AT_MOST)), [5]);
     }
@@ -227,7 +251,7 @@ mod tests {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET, AT_MOST);
         for key in [1, 2, 3, 1] {
-            debounce.hint(key, Hint::Look, Origin::Live, start);
+            debounce.hint(key, Hint::Look, Origin::Live, at(start));
         }
         let order: Vec<u32> = (0..3).flat_map(|_| keys(debounce.due(start + AT_MOST))).collect();
         assert_eq!(order, [2, 3, 1]);

@@ -4,18 +4,18 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::debounce::Moment;
 use super::disk::{Disk, RealDisk, since_epoch};
-use super::scan::nanoseconds;
-use super::watcher::{Change, Config, Moment, Watcher};
+use super::watcher::{Change, Config, Watcher};
 use crate::ingest::files::{self, draft};
 use crate::model::event::Draft;
-use crate::model::limits::{FS_BATCH, FS_CLOCK_SLACK, FS_LOOK_AGAIN};
+use crate::model::limits::{FS_BATCH, FS_LOOK_AGAIN};
 use crate::sys::watch::{self, DirectoryWatch};
 
 /// What the thread says.
@@ -42,20 +42,23 @@ impl Eyes {
     /// Watches until it is told to stop. An error is one that cannot get better.
     pub(super) fn watch(self) -> std::io::Result<()> {
         let Eyes { watch, config, seen_until, words, stop } = self;
+        let mut caught_up = config.started;
         let mut watcher = Watcher::start(RealDisk(watch), config, seen_until);
         let mut speaker = Speaker { words, health: None, has_looked: false };
         let mut seen = Vec::new();
         loop {
             let mut is_busy = false;
             if !watcher.is_full() {
-                is_busy |= watcher.disk.0.read(&mut seen)?;
-                let now = now();
+                let before = since_epoch(watch::time_of_files());
+                let is_more = watcher.disk.0.read(&mut seen)?;
+                let now = Moment { at: Instant::now(), wall: caught_up };
                 seen.drain(..).for_each(|seen| watcher.see(seen, now));
-                is_busy |= watcher.step(now);
+                is_busy |= watcher.step(now) | is_more;
+                caught_up = if is_more { caught_up } else { before };
             }
-            let changes = watcher.settle(now());
+            let changes = watcher.settle(Moment { at: Instant::now(), wall: caught_up });
             is_busy |= !changes.is_empty();
-            if speaker.speak(&mut watcher, &changes).is_none() {
+            if speaker.speak(&mut watcher, &changes, caught_up).is_none() {
                 return Ok(());
             }
             if is_busy {
@@ -86,7 +89,7 @@ struct Speaker {
 
 impl Speaker {
     /// Says what is new. Nothing if nobody listens any more.
-    fn speak(&mut self, watcher: &mut Watcher<RealDisk>, changes: &[Change]) -> Option<()> {
+    fn speak(&mut self, watcher: &mut Watcher<RealDisk>, changes: &[Change], caught_up: i128) -> Option<()> {
         for (path, problem) in watcher.troubles.unreadable.drain(..) {
             warn!(path = %path.display(), problem, "it cannot be read, so nothing in it is told");
         }
@@ -107,11 +110,11 @@ impl Speaker {
         let mut chunks = drafts.chunks(FS_BATCH).peekable();
         while let Some(chunk) = chunks.next() {
             // All that was told before may be forgotten only with the last of it.
-            let position = (chunks.peek().is_none() && has_looked).then(|| position(watcher));
+            let position = (chunks.peek().is_none() && has_looked).then(|| position(watcher, caught_up));
             self.words.blocking_send(Word::Changes(chunk.to_vec(), position)).ok()?;
         }
         if changes.is_empty() {
-            self.words.blocking_send(Word::Changes(Vec::new(), Some(position(watcher)))).ok()?;
+            self.words.blocking_send(Word::Changes(Vec::new(), Some(position(watcher, caught_up)))).ok()?;
         }
         Some(())
     }
@@ -129,15 +132,9 @@ fn event(change: &Change) -> Draft {
     })
 }
 
-fn now() -> Moment {
-    Moment { at: Instant::now(), wall: since_epoch(SystemTime::now()) }
-}
-
 /// Until when everything has been told, and of which paths.
-fn position(watcher: &Watcher<RealDisk>) -> String {
-    let now = now();
-    let waiting = watcher.pending.oldest().map_or_else(Default::default, |oldest| now.at - oldest);
-    let until = now.wall - nanoseconds(waiting + FS_CLOCK_SLACK);
+fn position(watcher: &Watcher<RealDisk>, caught_up: i128) -> String {
+    let until = watcher.pending.untold_since().map_or(caught_up, |since| since.min(caught_up));
     let paths: Vec<_> = watcher.config.roots.0.iter().map(|path| path.to_string_lossy()).collect();
     json!({"until": i64::try_from(until).unwrap_or(0), "paths": paths}).to_string()
 }

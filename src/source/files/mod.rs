@@ -32,7 +32,7 @@ use self::watcher::Config;
 use super::{Broken, Outlet};
 use crate::config::section::Section;
 use crate::config::settings::BadSettings;
-use crate::model::limits::{FS_AT_MOST, FS_CLOCK_SLACK, FS_LOOK_AGAIN, FS_QUIET, MAX_FS_PATHS};
+use crate::model::limits::{FS_AT_MOST, FS_LOOK_AGAIN, FS_QUIET, MAX_FS_PATHS};
 use crate::sys::watch::{self, DirectoryWatch};
 
 /// What it was told.
@@ -62,7 +62,7 @@ impl Setup {
             with_ignored: section.flag("ignored")?.unwrap_or(false),
             quiet: section.duration("quiet")?.unwrap_or(FS_QUIET),
             at_most: section.duration("at_most")?.unwrap_or(FS_AT_MOST),
-            began: SystemTime::now(),
+            began: watch::time_of_files(),
         };
         if setup.at_most < setup.quiet {
             return Err(section.bad("at_most", "it may not be less than quiet"));
@@ -106,7 +106,7 @@ pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
             "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
         return Broken(format!("there is nothing to watch; {how}"));
     }
-    let began = since_epoch(setup.began - FS_CLOCK_SLACK);
+    let began = since_epoch(setup.began);
     let Ok(ignoring) = ignoring(&setup.ignore, !setup.with_ignored) else {
         return Broken("its patterns to ignore make no sense".to_owned());
     };

@@ -11,11 +11,16 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::disk::Disk;
 
 /// Files that say what is ignored in their directory and below it; a later one wins over an earlier.
-pub(super) const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
+const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 /// What git ignores in one working tree, without a file in it.
 const EXCLUDE: &str = ".git/info/exclude";
 /// What version control keeps for itself.
 const REPOSITORIES: [&str; 3] = [".git", ".hg", ".jj"];
+
+/// Whether a file of this name says what is ignored.
+pub(super) fn is_ignore_file(name: &OsStr) -> bool {
+    IGNORE_FILES.iter().any(|file| name == OsStr::new(file))
+}
 
 /// What is ignored in one directory.
 #[derive(Clone, Debug)]

@@ -6,12 +6,13 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::debounce::Hint;
+use super::debounce::{Hint, Moment};
 use super::disk::{Content, Disk, Look};
-use super::tree::{DirId, Key, Known, Told};
-use super::watcher::{Moment, Scan, Since, Watcher};
-use crate::ingest::files::Origin;
-use crate::model::limits::{FS_CLOCK_SLACK, MAX_FS_KNOWN};
+use super::settle::change;
+use super::tree::{DirId, Key, Known};
+use super::watcher::{Scan, Since, Watcher};
+use crate::ingest::files::{Kind, Origin};
+use crate::model::limits::MAX_FS_KNOWN;
 
 impl<D: Disk> Watcher<D> {
     /// Begins at the nearest directory above each named path that is there, so that one that is made, or made anew, is
@@ -35,7 +36,7 @@ impl<D: Disk> Watcher<D> {
             let directory = self.tree.add(None, path.as_os_str(), look.identity);
             let rules = self.rules_of(&path, &super::rules::Rules::none());
             if let Some(dir) = self.tree.get_mut(directory) {
-                (dir.told, dir.rules) = (Told::Here, rules);
+                (dir.is_told, dir.rules) = (true, rules);
             }
             self.watch(directory);
             self.scans.push_back(Scan { directory, since, origin, is_deep: true });
@@ -85,7 +86,7 @@ impl<D: Disk> Watcher<D> {
             let names = dir.files.keys().chain(dir.directories.keys());
             let missing: Vec<OsString> = names.filter(|name| !found.contains(*name)).cloned().collect();
             for name in missing {
-                self.pending.hint((scan.directory, name), Hint::Look, scan.origin, now.at);
+                self.pending.hint((scan.directory, name), Hint::Look, scan.origin, now);
             }
         }
     }
@@ -96,7 +97,7 @@ impl<D: Disk> Watcher<D> {
         let known = dir.files.get(&key.1).copied();
         if look.is_directory {
             if known.is_some() {
-                self.pending.hint(key, Hint::Look, scan.origin, now.at);
+                self.pending.hint(key, Hint::Look, scan.origin, now);
                 return;
             }
             let before = dir.directories.get(&key.1).copied();
@@ -108,7 +109,7 @@ impl<D: Disk> Watcher<D> {
         }
         let is_other = |known: Known| known.identity != look.identity || known.content != look.content;
         if dir.directories.contains_key(&key.1) || known.is_some_and(is_other) {
-            self.pending.hint(key, Hint::Look, scan.origin, now.at);
+            self.pending.hint(key, Hint::Look, scan.origin, now);
         } else if known.is_none() {
             self.find_new(key, path, look, directory_modified, scan, now);
         }
@@ -117,7 +118,7 @@ impl<D: Disk> Watcher<D> {
     /// A file is there that nobody knew.
     fn find_new(&mut self, key: Key, path: &Path, look: Look, directory_modified: i128, scan: Scan, now: Moment) {
         let Since::Time(since) = self.since(scan.since, path) else {
-            self.pending.hint(key, Hint::Look, scan.origin, now.at);
+            self.pending.hint(key, Hint::Look, scan.origin, now);
             return;
         };
         let is_written = look.content.modified >= since;
@@ -132,7 +133,7 @@ impl<D: Disk> Watcher<D> {
             self.learn(&key, path, Known { identity: look.identity, content, watch: None });
         }
         if is_news {
-            self.pending.hint(key, Hint::Look, self.origin(scan.origin, look), now.at);
+            self.pending.hint(key, Hint::Look, self.origin(scan.origin, look), now);
         }
     }
 
@@ -163,8 +164,8 @@ impl<D: Disk> Watcher<D> {
                 return;
             }
             if !self.tree.is_within(key.0, other) {
-                self.tree.relink(other, key.0, &key.1);
-                self.pending.hint(key.clone(), Hint::Look, origin, now.at);
+                self.relink(other, key, path, origin);
+                self.pending.hint(key.clone(), Hint::Look, origin, now);
                 self.reconsider(other, now);
                 self.scans.push_back(Scan { directory: other, since: Since::Ever, origin, is_deep: true });
                 return;
@@ -186,13 +187,30 @@ impl<D: Disk> Watcher<D> {
         let directory = self.tree.add(Some(key.0), &key.1, look.identity);
         if let Some(dir) = self.tree.get_mut(directory) {
             (dir.rules, dir.is_ignored) = (rules, is_ignored);
-            dir.told = if is_news { Told::No } else { Told::Here };
+            dir.is_told = !is_news;
         }
         self.watch(directory);
         if is_news {
-            self.pending.hint(key.clone(), Hint::Look, self.origin(origin, look), now.at);
+            self.pending.hint(key.clone(), Hint::Look, self.origin(origin, look), now);
         }
         self.scans.push_back(Scan { directory, since, origin, is_deep: true });
+    }
+
+    /// A directory has another path now, and everything in it. That is told at once: what happens under the new path is
+    /// told of the new path, and what happens under the old one is about something else.
+    fn relink(&mut self, directory: DirId, key: &Key, path: &Path, origin: Origin) {
+        let Some(from) = self.tree.path(directory) else { return };
+        let mut changes = Vec::new();
+        if self.tree.get(key.0).is_some_and(|dir| dir.files.contains_key(&key.1)) {
+            self.forget(key);
+            changes.push(change(Kind::Delete, path.to_owned(), false, origin));
+        }
+        self.tree.relink(directory, key.0, &key.1);
+        if self.tree.get(directory).is_some_and(|dir| dir.is_told) {
+            self.tell_above(key.0, origin, &mut changes);
+            self.tell_moved(directory, &from, path, origin, &mut changes);
+        }
+        self.ready.extend(changes);
     }
 
     /// Where a directory was there is another one now: whatever was in the old one is looked at.
@@ -206,7 +224,7 @@ impl<D: Disk> Watcher<D> {
         let Some(dir) = self.tree.get(directory) else { return };
         let names: Vec<OsString> = dir.files.keys().chain(dir.directories.keys()).cloned().collect();
         for name in names {
-            self.pending.hint((directory, name), Hint::Look, origin, now.at);
+            self.pending.hint((directory, name), Hint::Look, origin, now);
         }
         self.scans.push_back(Scan { directory, since: Since::Ever, origin, is_deep: true });
     }
@@ -237,7 +255,7 @@ impl<D: Disk> Watcher<D> {
                 }
             }
         }
-        let recent = now.wall - nanoseconds(self.config.at_most + FS_CLOCK_SLACK);
+        let recent = now.wall - nanoseconds(self.config.at_most);
         let since = Since::Time(recent);
         self.scans.push_back(Scan { directory: top, since, origin: Origin::Live, is_deep: true });
     }

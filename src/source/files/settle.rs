@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::debounce::Pending;
+use super::debounce::{Hint, Moment, Pending};
 use super::disk::{Disk, Identity, Look};
-use super::rules::IGNORE_FILES;
-use super::tree::{DirId, Key, Known, Told};
-use super::watcher::{Change, Moment, Since, Watcher};
+use super::rules::is_ignore_file;
+use super::tree::{DirId, Key, Known};
+use super::watcher::{Change, Since, Watcher};
 use crate::ingest::files::{Kind, Origin};
 use crate::model::limits::FS_BATCH;
 
@@ -33,10 +33,11 @@ impl<D: Disk> Watcher<D> {
     pub(super) fn settle(&mut self, now: Moment) -> Vec<Change> {
         let items = self.due(now);
         let moves = self.moves(&items);
-        let mut changes = std::mem::take(&mut self.ready);
+        let mut changes = Vec::new();
         for item in &items {
             self.tell(item, &moves, &mut changes, now);
         }
+        changes.append(&mut self.ready);
         changes.retain(|change| self.config.roots.cover(&change.path));
         changes
     }
@@ -57,8 +58,11 @@ impl<D: Disk> Watcher<D> {
                         continue;
                     }
                 };
+                if !self.concerns(key.0, &path, look.is_some_and(|look| look.is_directory)) {
+                    continue;
+                }
                 let is_bare = look.is_some_and(|look| look.is_bare);
-                if is_bare && pending.is_made && now.at < pending.first + self.config.at_most {
+                if is_bare && pending.is_made && now.at < pending.first.at + self.config.at_most {
                     self.pending.hold(key, pending);
                 } else {
                     items.push(Item { key, pending, path, look });
@@ -71,13 +75,17 @@ impl<D: Disk> Watcher<D> {
     fn moves(&self, items: &[Item]) -> Moves {
         let mut moves = Moves::default();
         for item in items.iter().filter(|item| item.look.is_none()) {
-            if let Some((known, told)) = self.known(&item.key).zip(self.tree.told_path(item.key.0)) {
-                moves.gone.insert(known.identity, (item.key.clone(), told.join(&item.key.1)));
+            if let Some(known) = self.known(&item.key) {
+                moves.gone.insert(known.identity, (item.key.clone(), item.path.clone()));
             }
         }
-        let found = items.iter().filter_map(|item| item.look.filter(|look| !look.is_directory));
-        let taken = found.filter_map(|look| moves.gone.get(&look.identity)).map(|(key, _)| key.clone());
-        moves.taken = taken.collect();
+        for item in items {
+            let look = item.look.filter(|look| !look.is_directory);
+            let found = look.filter(|look| self.known(&item.key).is_none_or(|known| known.identity != look.identity));
+            if let Some((key, _)) = found.and_then(|look| moves.gone.get(&look.identity)) {
+                moves.taken.insert(key.clone());
+            }
+        }
         moves
     }
 
@@ -86,30 +94,39 @@ impl<D: Disk> Watcher<D> {
     }
 
     fn tell(&mut self, item: &Item, moves: &Moves, changes: &mut Vec<Change>, now: Moment) {
-        let before = changes.len();
         let origin = item.pending.origin;
+        changes.append(&mut self.ready);
+        if self.tree.path_of(&item.key).as_ref() != Some(&item.path) {
+            // It was found elsewhere while others were told.
+            let hint = if item.pending.is_written { Hint::Changed } else { Hint::Look };
+            return self.pending.hint(item.key.clone(), hint, origin, now);
+        }
+        let before = changes.len();
         let directory = self.tree.get(item.key.0).and_then(|dir| dir.directories.get(&item.key.1)).copied();
         match item.look {
             Some(look) if look.is_directory => {
-                if self.known(&item.key).is_some() {
-                    self.forget(&item.key);
-                    changes.push(change(Kind::Delete, item.path.clone(), false, origin));
-                }
                 self.visit(&item.key, &item.path, look, Since::Ever, origin, now);
-                self.tell_directory(item, look, changes);
+                changes.append(&mut self.ready);
+                self.tell_above(item.key.0, origin, changes);
+                let entry = self.tree.get(item.key.0).and_then(|dir| dir.directories.get(&item.key.1)).copied();
+                if let Some(directory) = entry {
+                    self.tell_directory(directory, &item.path, look, origin, changes);
+                }
             }
             look => {
                 if let Some(directory) = directory {
                     changes.extend(self.take_away(directory, &moves.taken, origin));
                 }
                 match look {
-                    Some(look) => self.tell_file(item, look, moves, changes),
+                    Some(look) => {
+                        self.tell_above(item.key.0, origin, changes);
+                        self.tell_file(item, look, moves, changes);
+                    }
                     None => self.tell_gone(item, moves, changes),
                 }
             }
         }
-        let name = &item.key.1;
-        if changes.len() > before && IGNORE_FILES.iter().any(|file| **file == **name) {
+        if changes.len() > before && is_ignore_file(&item.key.1) {
             self.reconsider(item.key.0, now);
         }
     }
@@ -122,7 +139,13 @@ impl<D: Disk> Watcher<D> {
             return;
         }
         self.learn(&item.key, &item.path, Known { identity: look.identity, content: look.content, watch: None });
-        let from = moves.gone.get(&look.identity).filter(|_| is_other).map(|(_, told)| told.clone());
+        let gone = moves.gone.get(&look.identity).filter(|(key, _)| is_other && moves.taken.contains(key));
+        let from = gone.map(|(key, told)| {
+            // Its directory may have been told to be elsewhere meanwhile.
+            let from = self.tree.path_of(key).unwrap_or_else(|| told.clone());
+            self.forget(key);
+            from
+        });
         let kind = match (&from, before) {
             (Some(_), _) => Kind::Move,
             (None, None) => Kind::Create,
@@ -137,33 +160,47 @@ impl<D: Disk> Watcher<D> {
     }
 
     fn tell_gone(&mut self, item: &Item, moves: &Moves, changes: &mut Vec<Change>) {
-        let Some(told) = self.tree.told_path(item.key.0) else { return };
         if self.known(&item.key).is_none() {
             return;
         }
         self.forget(&item.key);
         if !moves.taken.contains(&item.key) {
-            changes.push(change(Kind::Delete, told.join(&item.key.1), false, item.pending.origin));
+            changes.push(change(Kind::Delete, item.path.clone(), false, item.pending.origin));
         }
     }
 
-    fn tell_directory(&mut self, item: &Item, look: Look, changes: &mut Vec<Change>) {
-        let origin = item.pending.origin;
-        let entry = self.tree.get(item.key.0).and_then(|dir| dir.directories.get(&item.key.1)).copied();
-        let Some((id, dir)) = entry.and_then(|id| Some((id, self.tree.get_mut(id)?))) else { return };
-        match std::mem::replace(&mut dir.told, Told::Here) {
-            Told::Here => {}
-            Told::No => {
-                let state = Some(look.state());
-                changes.push(Change { state, ..change(Kind::Create, item.path.clone(), true, origin) });
+    /// What is in a directory is told after the directory itself.
+    pub(super) fn tell_above(&mut self, directory: DirId, origin: Origin, changes: &mut Vec<Change>) {
+        let mut untold = Vec::new();
+        let mut next = Some(directory);
+        while let Some((id, dir)) = next.and_then(|id| Some((id, self.tree.get(id)?))) {
+            if !dir.is_told {
+                untold.push(id);
             }
-            Told::At(from) if from == item.path => {}
-            Told::At(from) => self.tell_moved(id, &from, &item.path, origin, changes),
+            next = dir.parent;
         }
+        for id in untold.into_iter().rev() {
+            let Some(path) = self.tree.path(id) else { continue };
+            if let Ok(Some(look)) = self.disk.look(&path, self.config.roots.lead_through(&path)) {
+                self.tell_directory(id, &path, look, origin, changes);
+            }
+        }
+    }
+
+    fn tell_directory(&mut self, id: DirId, path: &Path, look: Look, origin: Origin, changes: &mut Vec<Change>) {
+        let Some(dir) = self.tree.get_mut(id).filter(|dir| !dir.is_told) else { return };
+        dir.is_told = true;
+        if let Some(key) = dir.parent.map(|parent| (parent, dir.name.clone()))
+            && self.known(&key).is_some()
+        {
+            self.forget(&key);
+            changes.push(change(Kind::Delete, path.to_owned(), false, origin));
+        }
+        changes.push(Change { state: Some(look.state()), ..change(Kind::Create, path.to_owned(), true, origin) });
     }
 
     /// A directory and everything in it has another path now.
-    fn tell_moved(&mut self, id: DirId, from: &Path, to: &Path, origin: Origin, changes: &mut Vec<Change>) {
+    pub(super) fn tell_moved(&mut self, id: DirId, from: &Path, to: &Path, origin: Origin, changes: &mut Vec<Change>) {
         let moved = |from: PathBuf, to: PathBuf, is_directory: bool| Change {
             from: Some(from),
             ..change(Kind::Move, to, is_directory, origin)
@@ -176,8 +213,7 @@ impl<D: Disk> Watcher<D> {
         let mut directories: Vec<_> = dir.directories.iter().map(|(name, id)| (name.clone(), *id)).collect();
         directories.sort();
         for (name, id) in directories {
-            // One that was moved by itself, or that nobody was told of, is told by itself.
-            if self.tree.get(id).is_some_and(|dir| dir.told == Told::Here) {
+            if self.tree.get(id).is_some_and(|dir| dir.is_told) {
                 self.tell_moved(id, &from.join(&name), &to.join(&name), origin, changes);
             }
         }
@@ -187,13 +223,13 @@ impl<D: Disk> Watcher<D> {
     pub(super) fn take_away(&mut self, id: DirId, moved: &HashSet<Key>, origin: Origin) -> Vec<Change> {
         let mut gone = Vec::new();
         for id in self.tree.subtree(id).into_iter().rev() {
-            let told = self.tree.told_path(id);
+            let told = self.tree.path(id);
             let watch = self.tree.own_watch(id);
             let Some((told, dir)) = told.zip(self.tree.get(id)) else { continue };
             let mut files: Vec<_> = dir.files.keys().filter(|name| !moved.contains(&(id, (*name).clone()))).collect();
             files.sort();
             gone.extend(files.into_iter().map(|name| change(Kind::Delete, told.join(name), false, origin)));
-            if dir.told != Told::No {
+            if dir.is_told {
                 gone.push(change(Kind::Delete, told, true, origin));
             }
             let watches = dir.files.values().filter_map(|known| known.watch).chain(watch);
@@ -208,6 +244,7 @@ impl<D: Disk> Watcher<D> {
     }
 }
 
-fn change(kind: Kind, path: PathBuf, is_directory: bool, origin: Origin) -> Change {
+/// A change of which there is no more to say.
+pub(super) fn change(kind: Kind, path: PathBuf, is_directory: bool, origin: Origin) -> Change {
     Change { kind, path, from: None, is_directory, is_complete: true, origin, state: None }
 }

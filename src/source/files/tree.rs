@@ -23,17 +23,6 @@ pub(super) struct Known {
     pub(super) watch: Option<i32>,
 }
 
-/// Whether and where a directory has been told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Not yet.
-    No,
-    /// Where it is.
-    Here,
-    /// Somewhere else: it has been moved since.
-    At(PathBuf),
-}
-
 /// A directory that is watched, or would be.
 #[derive(Debug)]
 pub(super) struct Dir {
@@ -43,7 +32,8 @@ pub(super) struct Dir {
     pub(super) name: OsString,
     pub(super) identity: Identity,
     pub(super) watch: Option<i32>,
-    pub(super) told: Told,
+    /// Whether anybody has been told of it.
+    pub(super) is_told: bool,
     pub(super) rules: Rules,
     /// Whether it is ignored, and here only because of something below it that was named.
     pub(super) is_ignored: bool,
@@ -131,16 +121,6 @@ impl Tree {
         Some(self.path(*directory)?.join(name))
     }
 
-    /// Under which path a directory was told; where it is, if that is not known.
-    pub(super) fn told_path(&self, id: DirId) -> Option<PathBuf> {
-        let dir = self.get(id)?;
-        match (&dir.told, dir.parent) {
-            (Told::At(path), _) => Some(path.clone()),
-            (Told::Here, Some(parent)) => Some(self.told_path(parent)?.join(&dir.name)),
-            (Told::Here | Told::No, _) => self.path(id),
-        }
-    }
-
     /// Whether a directory is this one or below it.
     pub(super) fn is_within(&self, id: DirId, above: DirId) -> bool {
         let mut next = Some(id);
@@ -158,11 +138,11 @@ impl Tree {
         self.last += 1;
         let id = self.last;
         let (files, directories, rules) = (HashMap::new(), HashMap::new(), Rules::none());
-        let (name, told) = (name.to_owned(), Told::No);
+        let (name, is_told) = (name.to_owned(), false);
         if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
             parent.directories.insert(name.clone(), id);
         }
-        let dir = Dir { parent, name, identity, watch: None, told, rules, is_ignored: false, files, directories };
+        let dir = Dir { parent, name, identity, watch: None, is_told, rules, is_ignored: false, files, directories };
         self.directories.insert(id, dir);
         self.by_identity.insert(identity, id);
         id
@@ -190,16 +170,10 @@ impl Tree {
         }
     }
 
-    /// Moves a directory to where it is now, and remembers where it was told.
+    /// Moves a directory to where it is now.
     pub(super) fn relink(&mut self, id: DirId, parent: DirId, name: &OsStr) {
-        let told = self.told_path(id);
         let Some(dir) = self.directories.get_mut(&id) else { return };
         let (old_parent, old_name) = (dir.parent.replace(parent), std::mem::replace(&mut dir.name, name.to_owned()));
-        if dir.told != Told::No
-            && let Some(told) = told
-        {
-            dir.told = Told::At(told);
-        }
         if let Some(old) = old_parent.and_then(|old| self.get_mut(old))
             && old.directories.get(&old_name) == Some(&id)
         {

@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::debounce::{Debounce, Hint};
+use super::debounce::{Debounce, Hint, Moment};
 use super::disk::Disk;
-use super::rules::{Ignoring, Rules};
+use super::rules::{Ignoring, Rules, is_ignore_file};
 use super::tree::{DirId, Key, Known, Roots, Tree};
 use crate::ingest::files::{Kind, Origin, State};
 use crate::model::limits::MAX_FS_PENDING;
@@ -41,14 +41,6 @@ pub(super) struct Change {
     pub(super) is_complete: bool,
     pub(super) origin: Origin,
     pub(super) state: Option<State>,
-}
-
-/// This moment, on the clock that only goes on and on the one of the files.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) at: Instant,
-    /// Nanoseconds since the epoch.
-    pub(super) wall: i128,
 }
 
 /// What of a directory that nobody knew is news.
@@ -162,7 +154,7 @@ impl<D: Disk> Watcher<D> {
         let Some(directory) = self.tree.by_watch(seen.watch) else {
             if let Some(key) = self.tree.file_by_watch(seen.watch).cloned() {
                 let hint = if seen.what == What::Lost { Hint::Whole } else { Hint::Changed };
-                self.pending.hint(key, hint, Origin::Live, now.at);
+                self.pending.hint(key, hint, Origin::Live, now);
             }
             return;
         };
@@ -183,7 +175,7 @@ impl<D: Disk> Watcher<D> {
             _ => {}
         }
         match self.tree.get(directory).map(|dir| (dir.parent, dir.name.clone())) {
-            Some((Some(parent), name)) => self.pending.hint((parent, name), Hint::Look, Origin::Live, now.at),
+            Some((Some(parent), name)) => self.pending.hint((parent, name), Hint::Look, Origin::Live, now),
             Some((None, _)) => self.reanchor(),
             None => {}
         }
@@ -194,13 +186,16 @@ impl<D: Disk> Watcher<D> {
         if !self.concerns(key.0, &path, is_directory) {
             return;
         }
+        if !matches!(what, What::Made | What::Written) && is_ignore_file(&key.1) {
+            self.reconsider(key.0, now);
+        }
         let hint = match what {
             What::Made => Hint::Made,
             What::Written => Hint::Written,
             What::Changed => Hint::Changed,
             _ => Hint::Whole,
         };
-        self.pending.hint(key.clone(), hint, Origin::Live, now.at);
+        self.pending.hint(key.clone(), hint, Origin::Live, now);
         match what {
             What::Left(rename) => self.left = Some((rename, key)),
             What::Came(rename) => {
@@ -222,7 +217,15 @@ impl<D: Disk> Watcher<D> {
             return;
         }
         match self.disk.look(path, is_named) {
-            Ok(Some(look)) if look.is_directory => self.visit(key, path, look, Since::Ever, Origin::Live, now),
+            Ok(Some(look)) if look.is_directory => {
+                let known = self.tree.get(key.0).and_then(|dir| dir.directories.get(&key.1)).copied();
+                let (since, origin) = (Since::Ever, Origin::Live);
+                self.visit(key, path, look, since, origin, now);
+                // It may have been somewhere else meanwhile, where nobody looked.
+                if let Some(directory) = known {
+                    self.scans.push_back(Scan { directory, since, origin, is_deep: true });
+                }
+            }
             Ok(Some(_)) if is_named => self.watch(key.0),
             _ => {}
         }

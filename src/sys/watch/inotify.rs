@@ -7,9 +7,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::inotify::{self, CreateFlags, Event, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Extent, Seen, What};
 
@@ -102,4 +104,13 @@ pub fn limit_of_watches() -> String {
     let value = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").unwrap_or_default();
     let value = if value.trim().is_empty() { "unknown" } else { value.trim() };
     format!("fs.inotify.max_user_watches is {value}; raise it with `sysctl fs.inotify.max_user_watches=N`")
+}
+
+/// The time that a file would have that was changed now: the kernel takes it from a clock that goes in ticks, and so lies
+/// behind the usual one.
+#[must_use]
+pub fn time_of_files() -> SystemTime {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let seconds = Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0));
+    SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(now.tv_nsec).unwrap_or(0))
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, VnodeEvents, kevent, kqueue};
 use rustix::fs::{Mode, OFlags, open};
@@ -86,4 +86,10 @@ impl AsFd for DirectoryWatch {
 #[must_use]
 pub fn limit_of_watches() -> String {
     "each directory and each file takes a descriptor, of which a process may have 10,240; name fewer paths".to_owned()
+}
+
+/// The time that a file would have that was changed now.
+#[must_use]
+pub fn time_of_files() -> SystemTime {
+    SystemTime::now()
 }

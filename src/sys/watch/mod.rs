@@ -17,9 +17,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 #[cfg(target_os = "linux")]
-pub use inotify::{DirectoryWatch, limit_of_watches};
+pub use inotify::{DirectoryWatch, limit_of_watches, time_of_files};
 #[cfg(not(target_os = "linux"))]
-pub use kqueue::{DirectoryWatch, limit_of_watches};
+pub use kqueue::{DirectoryWatch, limit_of_watches, time_of_files};
 
 /// What one watch has told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod restart;
 mod roots;
 mod sandbox;
 mod secrets;
+mod sources;
 mod supervision;
 mod traces;
 

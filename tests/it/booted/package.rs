@@ -77,10 +77,14 @@ fn the_package_works_from_enable_to_upgrade_and_leaves_nothing_but_the_log() {
 fn a_purge_takes_the_links_of_users_who_are_there_with_it() {
     on_every_systemd_with_the_package("a_purge_takes_the_links_of_users_who_are_there_with_it", |machine| {
         machine.systemctl("enable --now waitbus.socket waitbus-webhook.socket");
+        machine
+            .dev("mkdir -p ~/.config/waitbus && echo \"source.fs.paths = ['$HOME']\" >~/.config/waitbus/waitbus.toml");
+        machine.ok(&["source", "enable", "fs"]);
         machine.root("dpkg -r waitbus 2>&1");
         assert_eq!(machine.property("waitbus.socket", "ActiveState"), "inactive");
+        assert_eq!(machine.property("waitbus-source@fs.service", "ActiveState"), "inactive");
         let links = "find ~/.config/systemd/user -name '*waitbus*' | wc -l";
-        assert_eq!(machine.dev(links), "3", "who installs it again finds it as it was");
+        assert_eq!(machine.dev(links), "4", "who installs it again finds it as it was");
         machine.root("dpkg -P waitbus 2>&1");
         assert_eq!(machine.dev(links), "0");
     });
