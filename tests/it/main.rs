@@ -37,6 +37,7 @@ mod on;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
+mod pytest;
 mod races;
 #[cfg(target_os = "linux")]
 mod run;
