@@ -17,4 +17,6 @@ pub mod daemon;
 
 pub mod client;
 
+pub mod source;
+
 pub mod cmd;

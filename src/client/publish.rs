@@ -37,6 +37,26 @@ impl Publisher {
         Ok(appended)
     }
 
+    /// How far a source has come, as it said when it last published.
+    pub fn position(&self, source: &str) -> Result<Option<String>, BusError> {
+        Ok(self.writer.position(source)?)
+    }
+
+    /// Commits what a source has seen together with how far it has come, all or nothing, and rings if there is something
+    /// to hear. Its position has been asked for before.
+    pub fn publish_from(
+        &mut self,
+        source: &str,
+        drafts: &[Draft],
+        position: Option<&str>,
+    ) -> Result<Vec<Appended>, BusError> {
+        let appended = self.writer.append_from(source, drafts, position, SystemTime::now())?;
+        if !drafts.is_empty() {
+            self.ring();
+        }
+        Ok(appended)
+    }
+
     fn ring(&mut self) {
         self.doorbell.ring();
         // After the bell, so that nobody waits for it; the next commit tries again if it fails.

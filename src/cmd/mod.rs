@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod secret;
 mod serve;
+mod source;
 mod status;
 mod tail;
 mod time;
@@ -62,6 +63,7 @@ enum Verb {
     Serve(serve::ServeArguments),
     Hub(serve::HubArguments),
     Listen(serve::ListenArguments),
+    Source(source::Arguments),
     Secret(secret::Arguments),
     Install(install::Arguments),
     Uninstall(install::UninstallArguments),
@@ -121,6 +123,8 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Serve(arguments) => serve::serve(&arguments, directories?, passed()?),
         Verb::Hub(arguments) => serve::hub(&arguments, directories?, passed()?),
         Verb::Listen(arguments) => serve::listen(&arguments, directories?, passed()?),
+
+        Verb::Source(arguments) => source::run(arguments, directories?),
 
         Verb::Emit(arguments) => emit::run(arguments, &directories?),
         Verb::Replay(arguments) => replay::run(&arguments, &directories?),

@@ -3,4 +3,5 @@
 pub mod directories;
 pub mod environment;
 pub mod secret;
+pub mod section;
 pub mod settings;

@@ -3,6 +3,7 @@
 //! A key that nobody knows is an error and not a comment: whoever mistyped it would wait for an effect that never
 //! comes. The environment wins over the file, because it is closer to the process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::directories::Directories;
 use super::environment;
+use super::section::Section;
 use crate::model::duration;
 use crate::model::limits::MAX_SETTINGS_BYTES;
 use crate::model::nearest::nearest;
@@ -23,15 +25,18 @@ pub const WEBHOOK_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 
 const LOG: &str = "log";
 const IDLE_EXIT: &str = "idle_exit";
-const KEYS: [&str; 2] = [LOG, IDLE_EXIT];
+const SOURCE: &str = "source";
+const KEYS: [&str; 3] = [LOG, IDLE_EXIT, SOURCE];
 
 /// What was set; what was not is up to the service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// How much is logged.
     pub log: Option<Level>,
     /// How long a service that somebody else would start again stays when nobody uses it.
     pub idle_exit: Option<Stay>,
+    /// What was set for sources, by their names.
+    pub sources: BTreeMap<String, Section>,
 }
 
 /// How long to stay.
@@ -78,7 +83,7 @@ impl Settings {
         let path = directories.settings();
         let text = read(&path).map_err(|source| BadSettings::Unreadable { path: path.clone(), source })?;
         let mut settings =
-            parse(&text).map_err(|(line, problem)| BadSettings::Line { path: path.clone(), line, problem })?;
+            parse(&path, &text).map_err(|(line, problem)| BadSettings::Line { path: path.clone(), line, problem })?;
         if let Some(value) = environment::get_text(environment::LOG) {
             let Some(level) = logging::level(&value) else { return Err(BadSettings::Variable { value }) };
             settings.log = Some(level);
@@ -100,7 +105,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The settings, or the line that is wrong and what is wrong with it.
-fn parse(text: &str) -> Result<Settings, (usize, String)> {
+fn parse(path: &Path, text: &str) -> Result<Settings, (usize, String)> {
     let line = |at: usize| text.get(..at).unwrap_or(text).matches('\n').count() + 1;
     let table = DeTable::parse(text)
         .map_err(|error| (line(error.span().map_or(0, |span| span.start)), error.message().to_owned()))?;
@@ -110,14 +115,30 @@ fn parse(text: &str) -> Result<Settings, (usize, String)> {
         let set = match &**key.get_ref() {
             LOG => log(value.get_ref()).map(|level| settings.log = Some(level)),
             IDLE_EXIT => idle_exit(value.get_ref()).map(|stay| settings.idle_exit = Some(stay)),
+            SOURCE => sections(path, value.get_ref(), &line).map(|sections| settings.sources = sections),
             unknown => Err(match nearest(unknown, KEYS) {
                 Some(meant) => format!("there is no key {unknown:?}: did you mean {meant:?}?"),
-                None => format!("there is no key {unknown:?}: the keys are {}", KEYS.join(" and ")),
+                None => format!("there is no key {unknown:?}: the keys are {}", KEYS.join(", ")),
             }),
         };
         set.map_err(|problem| (at, problem))?;
     }
     Ok(settings)
+}
+
+fn sections(
+    path: &Path,
+    value: &DeValue<'_>,
+    line: &dyn Fn(usize) -> usize,
+) -> Result<BTreeMap<String, Section>, String> {
+    let shape = || format!("{SOURCE} must be tables, one for each source: [{SOURCE}.NAME]");
+    let DeValue::Table(tables) = value else { return Err(shape()) };
+    let section = |(name, table): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+        let name: &toml::de::DeString<'_> = name.get_ref();
+        let DeValue::Table(keys) = table.get_ref() else { return Err(shape()) };
+        Ok((name.to_string(), Section::read(path, name, table.span().start, keys, line)))
+    };
+    tables.iter().map(section).collect()
 }
 
 fn log(value: &DeValue<'_>) -> Result<Level, String> {
@@ -144,8 +165,17 @@ fn level_names() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Settings, (usize, String)> {
+        super::parse(Path::new("waitbus.toml"), text)
+    }
+
+    /// The sources of a text that makes sense.
+    pub(in super::super) fn sections(text: &str) -> BTreeMap<String, Section> {
+        parse(text).unwrap().sources
+    }
 
     #[test]
     fn every_key_is_read_and_none_is_needed() {
@@ -160,8 +190,10 @@ mod tests {
     fn an_error_names_the_line_the_key_and_what_would_be_right() {
         for (text, line, words) in [
             ("log = 'info'\nidle_exti = '1m'", 2, vec!["\"idle_exti\"", "did you mean \"idle_exit\"?"]),
-            ("\n\nwebhook = 1", 3, vec!["\"webhook\"", "the keys are log and idle_exit"]),
+            ("\n\nwebhook = 1", 3, vec!["\"webhook\"", "the keys are log, idle_exit, source"]),
             ("[log]\nlevel = 'info'", 1, vec!["log is a TOML table", "off, error", "or trace"]),
+            ("source = 'docker'", 1, vec!["[source.NAME]"]),
+            ("[source]\ndocker = 1", 1, vec!["[source.NAME]"]),
             ("log = 'loud'", 1, vec!["log is \"loud\"", "off, error, warn, info, debug or trace"]),
             ("log = 3", 1, vec!["log is a TOML integer", "must be a string"]),
             ("# a\nidle_exit = '5'", 2, vec!["idle_exit", "10m", "never"]),

@@ -20,13 +20,15 @@ pub mod ingest_method {
     pub const WEBHOOK: &str = "webhook";
     /// `waitbus emit` or the library's publisher.
     pub const EMIT: &str = "emit";
+    /// A source that waitbus runs.
+    pub const SOURCE: &str = "source";
     /// The column's default: a row that another program inserted itself.
     pub const FOREIGN: &str = "foreign";
 
     /// Whether waitbus wrote the row, and therefore touched the wake file itself.
     #[must_use]
     pub fn is_ours(method: &str) -> bool {
-        matches!(method, WEBHOOK | EMIT)
+        matches!(method, WEBHOOK | EMIT | SOURCE)
     }
 }
 

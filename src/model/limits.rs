@@ -143,6 +143,15 @@ pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.
 pub const RETRY_MAX: Duration = Duration::from_millis(500);
 
+// ---- sources --------------------------------------------------------------------------------------------------
+
+/// Batches that a worker may have handed over and that are not committed yet. It waits for each, so more than one is only
+/// there when it is cancelled.
+pub const SOURCE_BATCHES: usize = 4;
+/// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
+/// it is not any more.
+pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
+
 // ---- commands that are run ------------------------------------------------------------------------------------
 
 /// How long `run` holds its command back so that the start is committed before anything that the command does. A

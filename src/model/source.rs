@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::event::{check_name, is_too_deep};
+use super::filter::RepoFilter;
 use super::limits::MAX_DETAIL_BYTES;
 
 /// What a source knows about itself: `start`, a command that would bring it back, and whatever else it likes.
@@ -80,6 +81,13 @@ impl SourceStatus {
     pub fn start(&self) -> Option<&str> {
         self.detail.get("start").and_then(Value::as_str)
     }
+}
+
+/// Who waits for events of a source: the repositories that its subscribers ask for. Nobody waits when there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Each as it was asked for; `*` is every repository.
+    pub filters: Vec<RepoFilter>,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod commits;
 pub mod durable;
 mod names;
+mod positions;
 pub mod prune;
 mod read;
 mod schema;

@@ -94,6 +94,18 @@ impl Writer {
         Ok(())
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn parts(&mut self) -> (&mut Connection, &mut IdGenerator) {
+        (&mut self.connection, &mut self.ids)
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.wake.touch();
+    }
+
     pub(super) fn connection_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
@@ -103,7 +115,7 @@ impl Writer {
     }
 }
 
-fn insert(
+pub(super) fn insert(
     connection: &Connection,
     ids: &mut IdGenerator,
     draft: &Draft,
