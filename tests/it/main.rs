@@ -15,6 +15,7 @@ mod users;
 
 #[cfg(target_os = "linux")]
 mod activation;
+mod alertmanager;
 #[cfg(target_os = "linux")]
 mod booted;
 mod broadcast;

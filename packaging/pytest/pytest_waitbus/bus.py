@@ -52,8 +52,11 @@ class Bus:
         with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)) as log:
             if log.execute("PRAGMA user_version").fetchone()[0] not in KNOWN_LOGS:
                 return False
-            # Whoever checkpoints has to have a library without a known corruption. The hub does.
+            # Whoever checkpoints has to have a library without a known corruption. The hub does. Nor does the last one to
+            # close, as far as Python lets it be told.
             log.execute("PRAGMA wal_autocheckpoint=0")
+            if hasattr(log, "setconfig"):
+                log.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
             log.execute("BEGIN IMMEDIATE")
             for event in events:
                 log.execute(
