@@ -87,7 +87,7 @@ fn are_same(a: &[u8], b: &[u8]) -> bool {
 
 /// Base64 as RFC 4648 has it, with its padding.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);

@@ -256,10 +256,12 @@ fn a_test_that_is_run_again_counts_once_and_with_its_last_outcome() {
     );
 }
 
+/// A test that passes if the plugin is loaded, or if it is not; which of them stands behind this.
+const LOOKS: &str = "import sys\ndef test_a(): assert ('pytest_waitbus.session' in sys.modules) == ";
+
 #[test]
 fn what_is_not_switched_on_says_nothing_and_loads_nothing() {
     let name = "what_is_not_switched_on_says_nothing_and_loads_nothing";
-    const LOOKS: &str = "import sys\ndef test_a(): assert ('pytest_waitbus.session' in sys.modules) == ";
     // The variable, the ini file, whether it is on.
     for (variable, ini, on) in [
         (None, "", false),
@@ -336,10 +338,12 @@ fn a_process_is_started_once_at_most_and_only_where_there_is_no_log() {
     assert_eq!(project.told().len(), 30);
 }
 
+/// Breaks a bus, or how the session finds it; what has to be held for that is returned.
+type Breaks = fn(&Project, &mut Command) -> Option<rusqlite::Connection>;
+
 #[test]
 fn a_bus_that_is_broken_neither_fails_nor_holds_up_a_session() {
     let name = "a_bus_that_is_broken_neither_fails_nor_holds_up_a_session";
-    type Breaks = fn(&Project, &mut Command) -> Option<rusqlite::Connection>;
     let cases: [(Breaks, &str); 5] = [
         (
             |project, _| {
