@@ -2,6 +2,7 @@
 
 pub mod directories;
 pub mod environment;
+pub mod heartbeat;
 pub mod secret;
 pub mod section;
 pub mod settings;

@@ -2,10 +2,12 @@
 //! for refusing them out.
 //!
 //! Nothing here touches a socket, the clock or the environment, and nothing is logged: the listener hands in what it
-//! has received and decides what to answer. A delivery passes two doors, in this order: [`signature`] proves that the
-//! sender knows the secret, over the exact bytes received; only then does [`github`] look into them.
+//! has received and decides what to answer. A delivery passes two doors, in this order: [`signature`] or [`credential`]
+//! proves that the sender knows the secret; only then does [`github`] or [`alertmanager`] look into the body.
 
 pub mod files;
+pub mod alertmanager;
+pub mod credential;
 pub mod form;
 pub mod github;
 pub mod junit;

@@ -242,6 +242,19 @@ pub const COMMAND_STDERR_LINE_BYTES: usize = 2 * 1024;
 /// How long what an ended program has left in its pipes is read: it is there already, unless somebody else holds them.
 pub const COMMAND_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the heartbeat of an Alertmanager may stay away when nothing else is set: some times what one usually repeats
+/// it after.
+pub const HEARTBEAT_WITHIN: Duration = Duration::from_mins(5);
+/// Shortest time that may be set for it: an Alertmanager's own waiting is counted in seconds.
+pub const MIN_HEARTBEAT_WITHIN: Duration = Duration::from_secs(1);
+/// The heartbeat is stored once in this part of the time that it may stay away: the log gets a few rows for each such time,
+/// however often it comes, and an alarm comes later by at most this part.
+pub const HEARTBEATS_STORED: u32 = 2;
+
+/// How far the wall clock may run ahead of ours before the machine is taken to have slept: more than clocks are corrected
+/// by, and less than anybody's sleep.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
+
 // ---- commands that are run ------------------------------------------------------------------------------------
 
 /// How long `run` holds its command back so that the start is committed before anything that the command does. A
@@ -342,6 +355,18 @@ pub const MAX_CHECKED_LOG_BYTES: u64 = 512 * 1024 * 1024;
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// Longest `X-GitHub-Delivery`, in bytes. GitHub sends a UUID of 36; a relay may put a name in front of it.
 pub const MAX_GITHUB_DELIVERY_BYTES: usize = 128;
+/// Alerts of one delivery of an Alertmanager that are stored; they are one transaction. A group of more is a flood, whose
+/// sender can bound it by itself (`max_alerts`).
+pub const MAX_ALERTS: usize = 1_024;
+/// Labels of one alert that become fields, and annotations as many: Prometheus' own rules have a dozen …
+pub const MAX_LABELS: usize = 64;
+/// … the longest name of one, in bytes …
+pub const MAX_LABEL_NAME_BYTES: usize = 128;
+/// … and names and values of all labels, or of all annotations, in bytes, so that both travel in one frame.
+pub const MAX_LABELS_BYTES: usize = 16 * 1024;
+/// Longest fingerprint, status or time of an alert that becomes part of a `delivery_id`, in bytes: a fingerprint has 16, a
+/// time 35. Of a longer one a hash does.
+pub const MAX_ALERT_WORD_BYTES: usize = 64;
 /// Bytes of an oversized body that are read and thrown away, so that its sender gets to read the 413.
 pub const DRAIN_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// A request's head must be whole by then, counted from the connection or from the answer before: a connection that

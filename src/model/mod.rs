@@ -3,6 +3,7 @@
 //! Nothing here touches a file, a socket, the clock or the environment, so every rule below can be tested as a
 //! plain function.
 
+pub mod change;
 pub mod clause;
 pub mod codec;
 pub mod duration;

@@ -8,6 +8,7 @@
 //! sync. Automatic checkpoints are off in every connection of ours: they stall the commit that happens to trigger
 //! them (measured: p99 of emit to receive 10.8 ms with them, 0.4 ms without).
 
+mod change;
 pub mod checkpoint;
 mod commits;
 pub mod durable;

@@ -15,6 +15,7 @@ mod users;
 
 #[cfg(target_os = "linux")]
 mod activation;
+mod alertmanager;
 #[cfg(target_os = "linux")]
 mod booted;
 mod broadcast;
@@ -40,6 +41,7 @@ mod on;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod predicates;
+mod pytest;
 mod races;
 #[cfg(target_os = "linux")]
 mod run;

@@ -30,6 +30,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("src/mcp/tools/wait.rs", "max_wait_seconds is a time, and a client has its own"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
+    ("src/source/alertmanager.rs", "a heartbeat is expected within a time"),
     ("src/source/service.rs", "the log is locked or full, and nobody tells when it is not any more"),
     ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
 ];

@@ -1,14 +1,16 @@
 //! The webhook listener: HTTP on loopback, one thread. A delivery is read, verified, committed, announced and, once it
 //! is on stable storage, answered.
 
+mod alertmanager;
 mod body;
+mod keyring;
 mod metrics;
 mod request;
 
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -26,11 +28,11 @@ use super::hub::{Ended, until};
 use super::ringer::Ringer;
 use super::watchdog::Pulse;
 use crate::config::directories::Directories;
-use crate::config::secret::{self, BadSecret, GITHUB_WEBHOOK, Secret};
 use crate::model::limits;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::durable::Syncer;
 use crate::store::{LogPaths, StoreError, Writer};
+use keyring::Keyring;
 use metrics::Metrics;
 
 /// The listener could not be started.
@@ -48,44 +50,35 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listener {
     directories: Directories,
-    secret: Mutex<Option<Secret>>,
+    keyring: Keyring,
     writer: Mutex<Writer>,
     syncer: Syncer,
     ringer: Ringer,
     pulse: Pulse,
     metrics: Metrics,
+    /// When the heartbeat of an Alertmanager was last stored.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl Listener {
-    /// Opens the log and reads the secret. Without one it starts all the same, and says so to every delivery.
+    /// Opens the log and reads the secrets. Without any it starts all the same, and says so to every delivery.
     pub fn open(directories: &Directories, ringer: Ringer, pulse: Pulse) -> Result<Listener, ListenError> {
         let paths = LogPaths::new(&directories.state);
         let writer = Writer::open(&paths)?;
         let listener = Listener {
             directories: directories.clone(),
-            secret: Mutex::new(None),
+            keyring: Keyring::of(directories),
             syncer: Syncer::start(&paths, Checkpointer::open(&paths)?)?,
             writer: Mutex::new(writer),
             ringer,
             pulse,
             metrics: Metrics::default(),
+            heard: Mutex::new(None),
         };
-        match listener.secret() {
-            Ok(Some(_)) => {}
-            Ok(None) => warn!("{}", GITHUB_WEBHOOK.remedy()),
-            Err(error) => warn!("{error}"),
+        for problem in listener.keyring.problems() {
+            warn!("{problem}");
         }
         Ok(listener)
-    }
-
-    /// The secret. One that is found is kept; while there is none, each delivery looks for it, so that setting it
-    /// needs no restart.
-    fn secret(&self) -> Result<Option<Secret>, BadSecret> {
-        let mut known = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
-            *known = secret::load(GITHUB_WEBHOOK, &self.directories)?;
-        }
-        Ok(known.clone())
     }
 }
 

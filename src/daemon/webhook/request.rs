@@ -15,30 +15,46 @@ use tracing::{error, info, warn};
 
 use super::Listener;
 use super::body::{self, BadBody};
-use crate::config::secret::GITHUB_WEBHOOK;
+use super::keyring::SENDERS;
+use crate::config::secret::{GITHUB_WEBHOOK, Known, Secret};
 use crate::ingest::github::{self, Accepted, Delivery};
 use crate::ingest::signature;
 use crate::model::limits::REQUEST_TIMEOUT;
-use crate::store::{Appended, StoreError};
+use crate::store::{Appended, StoreError, Writer};
 
 /// The answer to half a head, as it goes over the wire: the HTTP library has given up on the connection by then.
 pub(super) const HEAD_TOO_LATE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: \
     close\r\ncontent-length: 74\r\n\r\n{\"error\":\"the request's head was not complete in time\",\"reason\":\"timeout\"}";
 
+/// The signature over the body.
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
+
 /// An answer before it is a response: status, what is counted, and the JSON object.
-struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     outcome: &'static str,
     body: Value,
 }
 
 impl Answer {
-    fn ok(outcome: &'static str, body: Value) -> Answer {
+    pub(super) fn ok(outcome: &'static str, body: Value) -> Answer {
         Answer { status: StatusCode::OK, outcome, body }
     }
 
     fn error(status: StatusCode, reason: &'static str, problem: impl std::fmt::Display) -> Answer {
         Answer { status, outcome: reason, body: json!({"error": problem.to_string(), "reason": reason}) }
+    }
+
+    /// A sender that is not believed.
+    pub(super) fn refused(reason: &'static str, problem: impl std::fmt::Display) -> Answer {
+        warn!(reason, "a delivery was refused");
+        Answer::error(StatusCode::UNAUTHORIZED, reason, problem)
+    }
+
+    /// A delivery that makes no sense.
+    pub(super) fn rejected(reason: &'static str, problem: impl std::fmt::Display) -> Answer {
+        warn!(reason, "a delivery was refused");
+        Answer::error(StatusCode::BAD_REQUEST, reason, problem)
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
@@ -73,11 +89,12 @@ impl Listener {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
         let response = match (&*path, &method) {
-            ("/webhook", &Method::POST) => {
-                let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.deliver(request)).await.unwrap_or_else(|_| {
-                    let problem = format!("the request was not finished within {} s", REQUEST_TIMEOUT.as_secs());
-                    Answer::error(StatusCode::REQUEST_TIMEOUT, "timeout", problem)
-                });
+            ("/webhook" | "/alertmanager", &Method::POST) => {
+                let answer =
+                    tokio::time::timeout(REQUEST_TIMEOUT, self.deliver(&path, request)).await.unwrap_or_else(|_| {
+                        let problem = format!("the request was not finished within {} s", REQUEST_TIMEOUT.as_secs());
+                        Answer::error(StatusCode::REQUEST_TIMEOUT, "timeout", problem)
+                    });
                 self.metrics.count(answer.outcome);
                 answer.into_response()
             }
@@ -99,7 +116,7 @@ impl Listener {
     /// A path or a method that is not served. What comes with it is read first, so that the answer is.
     async fn refuse(&self, path: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let allowed = match path {
-            "/webhook" => Some("POST"),
+            "/webhook" | "/alertmanager" => Some("POST"),
             "/healthz" | "/metrics" => Some("GET, HEAD"),
             _ => None,
         };
@@ -110,7 +127,7 @@ impl Listener {
                 Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", problem)
             }
             (_, None) => {
-                let problem = "there is nothing here; deliveries go to /webhook";
+                let problem = "there is nothing here; deliveries go to /webhook or /alertmanager";
                 Answer::error(StatusCode::NOT_FOUND, "not_found", problem)
             }
         };
@@ -123,16 +140,18 @@ impl Listener {
     }
 
     fn health(&self) -> Answer {
-        let status = match self.secret() {
+        let has_one = SENDERS.into_iter().any(|known| matches!(self.keyring.get(known), Ok(Some(_))));
+        let status = match has_one {
             _ if !self.syncer.works() => "sync_failed",
-            Ok(Some(_)) => "ok",
-            Ok(None) | Err(_) => "no_secret",
+            true => "ok",
+            false => "no_secret",
         };
         Answer::ok("health", json!({"status": status, "version": env!("CARGO_PKG_VERSION")}))
     }
 
-    async fn deliver(&self, request: Request<Incoming>) -> Answer {
+    async fn deliver(&self, path: &str, request: Request<Incoming>) -> Answer {
         match body::read(request).await {
+            Ok((headers, body)) if path == "/alertmanager" => self.deliver_alerts(&headers, &body).await,
             Ok((headers, body)) => match self.verify(&headers, &body) {
                 Ok(()) => self.accept(&headers, &body).await,
                 Err(answer) => answer,
@@ -141,18 +160,21 @@ impl Listener {
         }
     }
 
-    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Answer> {
-        let unavailable = |problem: String| Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_secret", problem);
-        let secret = match self.secret() {
-            Ok(Some(secret)) => secret,
-            Ok(None) => return Err(unavailable(GITHUB_WEBHOOK.remedy())),
-            Err(error) => return Err(unavailable(error.to_string())),
+    /// The secret of a sender; without one nothing is believed.
+    pub(super) fn secret_of(&self, known: Known) -> Result<Secret, Answer> {
+        let problem = match self.keyring.get(known) {
+            Ok(Some(secret)) => return Ok(secret),
+            Ok(None) => known.remedy(),
+            Err(error) => error.to_string(),
         };
-        let header = headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);
-        signature::verify(secret.expose(), header, body).map_err(|unsigned| {
-            warn!(reason = unsigned.reason(), "a delivery was refused");
-            Answer::error(StatusCode::UNAUTHORIZED, unsigned.reason(), unsigned)
-        })
+        Err(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_secret", problem))
+    }
+
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Answer> {
+        let secret = self.secret_of(GITHUB_WEBHOOK)?;
+        let header = headers.get(SIGNATURE).map(HeaderValue::as_bytes);
+        signature::verify(secret.expose(), header, body)
+            .map_err(|unsigned| Answer::refused(unsigned.reason(), unsigned))
     }
 
     async fn accept(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
@@ -178,37 +200,46 @@ impl Listener {
         }
     }
 
-    /// Commit, ring, make it durable, answer: a waiter is awake before the disk is done, and the sender is told only
-    /// when nothing can be lost any more. A duplicate waits for the disk as well, because the first of the two may
-    /// still be on its way there.
     async fn store(&self, draft: &crate::model::event::Draft) -> Answer {
-        let appended = {
-            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.append(draft, SystemTime::now())
+        let append = |writer: &mut Writer| writer.append(draft, SystemTime::now()).map(|appended| vec![appended]);
+        let appended = match self.commit(append).await {
+            Ok(appended) => appended,
+            Err(answer) => return answer,
         };
+        let (outcome, event_id) = match appended[..] {
+            [Appended::Duplicate { id }] => ("duplicate", Some(id)),
+            _ => ("stored", appended.first().map(Appended::id)),
+        };
+        info!(event_id = event_id.map(tracing::field::display), event_type = %draft.event_type, outcome, "delivery");
+        Answer::ok(outcome, json!({"status": outcome, "event_id": event_id}))
+    }
+
+    /// Commit, ring, make it durable: a waiter is awake before the disk is done, and the sender is told only when nothing
+    /// can be lost any more. A duplicate waits for the disk as well, because the first of the two may still be on its way
+    /// there.
+    pub(super) async fn commit(
+        &self,
+        append: impl FnOnce(&mut Writer) -> Result<Vec<Appended>, StoreError>,
+    ) -> Result<Vec<Appended>, Answer> {
+        let appended = append(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner));
         // It may have waited for another process's write lock, and those behind it wait in turn.
         self.pulse.has_waited();
         let appended = match appended {
             Ok(appended) => appended,
             Err(failure) => {
                 error!(%failure, "a delivery could not be stored");
-                return (&failure).into();
+                return Err((&failure).into());
             }
         };
-        if let Appended::Stored { .. } = appended {
+        if appended.iter().any(|one| matches!(one, Appended::Stored { .. })) {
             self.ringer.ring();
         }
         if let Err(failure) = self.syncer.sync().await {
             error!(%failure, "a delivery is committed, but not known to be on stable storage");
             let problem = format!("the event log could not be synced: {failure}");
-            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "sync_failed", problem);
+            return Err(Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "sync_failed", problem));
         }
-        let (outcome, event_id) = match appended {
-            Appended::Stored { id, .. } => ("stored", id),
-            Appended::Duplicate { id } => ("duplicate", id),
-        };
-        info!(%event_id, event_type = %draft.event_type, outcome, "delivery");
-        Answer::ok(outcome, json!({"status": outcome, "event_id": event_id}))
+        Ok(appended)
     }
 }
 
