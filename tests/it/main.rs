@@ -21,6 +21,8 @@ mod broadcast;
 mod checkout;
 mod commits;
 #[cfg(target_os = "linux")]
+mod docker;
+#[cfg(target_os = "linux")]
 mod durability;
 mod endings;
 #[cfg(target_os = "linux")]
