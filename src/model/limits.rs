@@ -166,6 +166,9 @@ pub const ENGINE_NEVER_QUIET: Duration = Duration::from_secs(10);
 /// How far the order in which an engine tells its events may differ from that of their times, which they get before they
 /// are put in order: many times what was seen.
 pub const ENGINE_ORDER_SLACK: Duration = Duration::from_secs(1);
+/// Events of that time that are remembered, so that none is taken in twice. Of a flood that has more in it, the later ones
+/// are, and their keys do the rest.
+pub const MAX_RECENT_ENGINE_EVENTS: usize = 256;
 /// First pause before an engine is tried again that has not answered as it should …
 pub const ENGINE_RETRY_MIN: Duration = Duration::from_millis(100);
 /// … and the longest, after doublings. Where a socket is missing the kernel tells when it comes, and nobody tries.

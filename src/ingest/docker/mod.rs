@@ -9,6 +9,8 @@ mod draft;
 pub mod lines;
 pub mod reconcile;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod tracker;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,23 @@ pub enum What {
     Unpause,
     /// It is not there any more.
     Destroy,
+}
+
+impl What {
+    /// A short name for it, which tells it from everything else that happens at the same moment.
+    fn key(&self) -> &'static str {
+        match self {
+            What::Start => "start",
+            What::Die => "die",
+            What::Kill => "kill",
+            What::Oom => "oom",
+            What::Health(_) => "health",
+            What::Restart => "restart",
+            What::Pause => "pause",
+            What::Unpause => "unpause",
+            What::Destroy => "destroy",
+        }
+    }
 }
 
 /// One line of the stream.

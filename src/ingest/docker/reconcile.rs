@@ -42,12 +42,13 @@ impl Tracker {
         let news = self.settled && !self.is_full();
         let mut drafts = Vec::new();
         self.ended.retain(|_, finished| known_until - *finished <= slack());
-        let thought_to_run: Vec<String> = self.running.keys().filter(|id| !told.contains(*id)).cloned().collect();
-        for id in thought_to_run {
+        let thought_to_run = self.running.iter().filter(|(id, _)| !told.contains(*id));
+        let thought_to_run: Vec<_> = thought_to_run.map(|(id, run)| (id.clone(), run.started)).collect();
+        for (id, began) in thought_to_run {
             match look.containers.get(&id) {
                 None if look.complete => drafts.extend(self.lost(engine, &id)),
                 Some(container) if !container.running => drafts.extend(self.found_ended(engine, &id, container)),
-                Some(container) if container.started.is_some_and(|started| started > known_until) => {
+                Some(container) if container.started.is_some_and(|started| started > known_until.max(began)) => {
                     drafts.extend(self.lost(engine, &id));
                     drafts.extend(self.found_running(engine, &id, container));
                 }

@@ -8,7 +8,7 @@
 //! `exitCode=0`, every end says 0. No event but an end has an exit code, so such a label shows when the container
 //! starts, and whoever has it is asked about instead of believed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,9 @@ use serde_json::Value;
 use super::draft::{self, PROJECT, SERVICE, Subject};
 use super::{Container, Engine, Told, What, signal};
 use crate::model::event::Draft;
-use crate::model::limits::{ENGINE_ORDER_SLACK, MAX_FIELD_TEXT_BYTES, MAX_WATCHED_CONTAINERS};
+use crate::model::limits::{
+    ENGINE_ORDER_SLACK, MAX_FIELD_TEXT_BYTES, MAX_RECENT_ENGINE_EVENTS, MAX_WATCHED_CONTAINERS,
+};
 
 /// Names that a label may have and that mean something else in the events of an engine.
 const AMBIGUOUS: [&str; 2] = ["exitCode", "signal"];
@@ -29,6 +31,9 @@ pub struct Tracker {
     from: i64,
     /// The newest event that has been taken in.
     since: i64,
+    /// What has been taken in of the last [`ENGINE_ORDER_SLACK`], which the engine tells again after an outage.
+    #[serde(default)]
+    recent: BTreeSet<(i64, String)>,
     /// Whether the containers that were there from the beginning are known.
     pub(super) settled: bool,
     pub(super) running: BTreeMap<String, Running>,
@@ -101,7 +106,7 @@ impl Tracker {
         let run = self.running.get(&told.container);
         match told.what {
             _ if engine == Engine::Podman => false,
-            What::Die => run.is_none_or(|run| run.ambiguous),
+            What::Die => !self.has_ended(told) && run.is_none_or(|run| run.ambiguous),
             What::Kill => run.is_some_and(|run| !run.ambiguous) && !told.signal().is_some_and(signal::asks_to_end),
             _ => false,
         }
@@ -109,10 +114,9 @@ impl Tracker {
 
     /// Takes in what the engine has told, with its answer about the container where that had to be asked for.
     pub fn apply(&mut self, engine: Engine, told: &Told, answer: Option<&Container>) -> Vec<Draft> {
-        if told.time < self.from {
+        if told.time < self.from || !self.is_new(told) {
             return Vec::new();
         }
-        self.since = self.since.max(told.time);
         let is_newer = self.unsure_since.is_none_or(|since| told.time > since);
         if let Some(of) = self.told.as_mut().filter(|_| is_newer) {
             of.insert(told.container.clone());
@@ -161,6 +165,19 @@ impl Tracker {
         }]
     }
 
+    /// Whether this has not been taken in before, and notes that it has been now.
+    fn is_new(&mut self, told: &Told) -> bool {
+        let key = (told.time, format!("{}/{}", told.what.key(), told.container));
+        let is_new = self.recent.insert(key);
+        self.since = self.since.max(told.time);
+        while let Some((oldest, _)) = self.recent.first()
+            && (self.since - *oldest > slack() || self.recent.len() > MAX_RECENT_ENGINE_EVENTS)
+        {
+            self.recent.pop_first();
+        }
+        is_new
+    }
+
     fn start(&mut self, engine: Engine, told: &Told) -> Vec<Draft> {
         let known = self.running.get(&told.container);
         if known.is_some_and(|run| told.time - run.started <= slack()) {
@@ -198,9 +215,13 @@ impl Tracker {
         self.running.len() >= MAX_WATCHED_CONTAINERS
     }
 
+    /// Whether an end that is told now was found before by looking.
+    fn has_ended(&self, told: &Told) -> bool {
+        self.ended.get(&told.container).is_some_and(|finished| told.time - finished <= slack())
+    }
+
     fn die(&mut self, engine: Engine, told: &Told, answer: Option<&Container>) -> Option<Draft> {
-        let known = self.ended.get(&told.container);
-        if known.is_some_and(|finished| told.time - finished <= slack()) {
+        if self.has_ended(told) {
             return None;
         }
         let code = if self.must_ask(engine, told) {

@@ -146,9 +146,12 @@ impl Session<'_> {
             Some(Ok(Some(told))) => told,
             Some(Ok(None)) => return Vec::new(),
             unreadable => {
-                let problem =
-                    unreadable.and_then(Result::err).map_or("it is too long".to_owned(), |bad| bad.to_string());
-                warn!(host = %self.host.display(), problem, "an event cannot be read, so all containers are looked at");
+                // Once for each look: a flood of nonsense is no flood of log lines.
+                if !self.doubt {
+                    let bad = unreadable.and_then(Result::err).map(|bad| bad.to_string());
+                    let problem = bad.unwrap_or_else(|| "it is too long".to_owned());
+                    warn!(host = %self.host.display(), problem, "an event cannot be read, so all containers are looked at");
+                }
                 self.doubt = true;
                 return Vec::new();
             }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::engine::{Engine, docker, may_run};
 use super::{event, observer, source, told};
-use crate::harness::{Bus, Process};
+use crate::harness::{Bus, Process, skip, works};
+use crate::races::Trace;
 
 const BEGINNING: &str = "00000000000000000000000000";
 
@@ -71,7 +72,7 @@ fn what_an_engine_has_forgotten_is_found_by_looking() {
     }
     let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
     let Some(engine) = Engine::private(root.path()) else {
-        return crate::harness::skip(test, "dockerd does not start here");
+        return skip(test, "dockerd does not start here");
     };
     let bus = Bus::new();
     let _hub = bus.hub();
@@ -135,7 +136,7 @@ fn an_engine_that_stops_or_crashes_is_missed_and_seen_again() {
     }
     let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
     let Some(engine) = Engine::private(root.path()) else {
-        return crate::harness::skip(test, "dockerd does not start here");
+        return skip(test, "dockerd does not start here");
     };
     let bus = Bus::new();
     let _hub = bus.hub();
@@ -178,11 +179,49 @@ fn an_engine_that_is_not_there_yet_is_waited_for_without_polling() {
     running.said("there is no engine at");
     std::fs::create_dir(&directory).unwrap();
     let Some(engine) = Engine::private(&directory) else {
-        return crate::harness::skip(test, "dockerd does not start here");
+        return skip(test, "dockerd does not start here");
     };
     running.said("watches its containers");
     let mut seen = observer(&bus, "first");
     engine.run("first", "exit 0", &Value::Null);
     assert_eq!(told(&mut seen, 2), ["start", "die success"]);
+    running.stop();
+}
+
+/// A source that looks at the clock, or is woken for what nobody asked for, is a drain on every laptop.
+#[test]
+fn a_source_makes_no_system_call_while_its_engine_is_quiet() {
+    let test = "a_source_makes_no_system_call_while_its_engine_is_quiet";
+    if !may_run("docker", test) {
+        return;
+    }
+    if !works(&["strace", "-o", "/dev/null", "true"]) {
+        return skip(test, "strace is missing, or may not trace");
+    }
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
+    let Some(engine) = Engine::private(root.path()) else { return skip(test, "dockerd does not start here") };
+    engine.create("quiet0", "true", &Value::Null);
+    let mut running = source(&bus, &engine);
+    let trace = Trace::start(&bus, 0, &running);
+    // What nobody wants is not even told, and what others put on the bus concerns them.
+    for n in 0..50 {
+        engine.tell(&format!("rename?name=quiet{}", n + 1), &format!("quiet{n}"));
+        bus.emit_batch("others", n..n + 1);
+    }
+    let calls = trace.calls();
+    let woken = |call: &&String| {
+        call.contains(" = ")
+            && ["epoll_wait(", "epoll_pwait", "read(", "recv", "write(", "send"].iter().any(|name| call.contains(name))
+    };
+    let woken: Vec<_> = calls.iter().filter(woken).collect();
+    assert!(woken.is_empty(), "{woken:?}");
+    engine.tell("start", "quiet50");
+    assert_eq!(
+        told(&mut bus.subscribe(&json!({"match": "name=quiet50", "since": BEGINNING})), 2),
+        ["start", "die success"]
+    );
+    assert!(trace.calls().len() > calls.len(), "and the trace sees what it does");
     running.stop();
 }

@@ -47,7 +47,7 @@ fn a_container_that_ends_is_one_verdict_by_its_exit_code() {
         ] {
             assert_eq!(fields[field], value, "{kind} {field}");
         }
-        assert!(fields["image"].as_str().unwrap().ends_with("box:1"), "{fields}");
+        assert!(fields["image"].as_str().unwrap().contains("box"), "{fields}");
         assert_eq!(fields["container_id"].as_str().unwrap().len(), 64);
         assert!(fields["duration_ms"].as_u64().is_some_and(|duration| duration < 60_000), "{fields}");
         assert_eq!((&fields["recovered"], &fields["signal"]), (&Value::Null, &Value::Null));
