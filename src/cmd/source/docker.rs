@@ -13,7 +13,7 @@ use crate::source::docker::Setup;
 /// (`DOCKER_HOST`, the context in use, /var/run/docker.sock, a rootless one) and Podman's sockets.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Watch the engine at this socket only, such as unix:///var/run/docker.sock (repeatable)
+    /// Watch the engine at this socket only, such as /var/run/docker.sock (repeatable)
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
 }

@@ -34,9 +34,11 @@ const DOCKER: &str = r#"
     fi
     [ "$how" = stop ] || DOCKER_HOST="unix://$1/docker.sock" docker ps -q | DOCKER_HOST="unix://$1/docker.sock" xargs -r docker kill >/dev/null 2>&1
     kill -TERM $engine; wait $engine
+    # It mounts its store onto itself and does not always take that back.
+    umount "$1/data" 2>/dev/null
 "#;
 const PODMAN: &str = r#"
-    export HOME="$1/home" XDG_RUNTIME_DIR="$1/xdg" CONTAINERS_CONF="$1/containers.conf"
+    export HOME="$1/home" XDG_RUNTIME_DIR="$1/xdg" CONTAINERS_CONF="$1/containers.conf" TMPDIR="$1"
     mkdir -p "$1/home" "$1/xdg"
     cat >"$1/containers.conf" <<'END'
 [containers]
