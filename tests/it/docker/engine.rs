@@ -129,8 +129,9 @@ impl Engine {
         let script = if kind == "docker" { DOCKER } else { PODMAN };
         // What is left of a directory that nobody drops, the shared one's, goes with the engine.
         let script = if root.is_some() { format!("{script}\n rm -rf \"$1\"") } else { script.to_owned() };
-        let mut guard = Command::new("bash")
-            .args(["-c", &script, "engine"])
+        // In a session of its own: what ends the tests from a terminal must not end the guard before the engine.
+        let mut guard = Command::new("setsid")
+            .args(["bash", "-c", &script, "engine"])
             .arg(directory)
             .env_clear()
             .env("PATH", PATH)
