@@ -3,11 +3,13 @@
 //!
 //! Nothing here touches a socket, the clock or the environment, and nothing is logged: the listener hands in what it
 //! has received and decides what to answer. A delivery passes two doors, in this order: [`signature`] or [`credential`]
-//! proves that the sender knows the secret; only then does [`github`] or [`alertmanager`] look into the body.
+//! proves that the sender knows the secret; only then does [`github`] or [`alertmanager`] look into the body. What a
+//! source has asked for itself, as [`docker`], passes no door.
 
-pub mod files;
 pub mod alertmanager;
 pub mod credential;
+pub mod docker;
+pub mod files;
 pub mod form;
 pub mod github;
 pub mod junit;

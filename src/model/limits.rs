@@ -255,6 +255,45 @@ pub const HEARTBEATS_STORED: u32 = 2;
 /// by, and less than anybody's sleep.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
 
+// ---- container engines ----------------------------------------------------------------------------------------
+
+/// Engines that are watched at a time: Docker and Podman, each for the machine and for the user, and as many again.
+pub const MAX_ENGINES: usize = 8;
+/// How long an engine may take to answer, in which it is asked for nothing that takes it more than a second.
+pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the stream of an engine is quiet before everything that it remembered is taken to have come: it writes that
+/// at once. Nothing marks its end …
+pub const ENGINE_QUIET: Duration = Duration::from_millis(300);
+/// … and how long that is waited for where the stream is never quiet.
+pub const ENGINE_NEVER_QUIET: Duration = Duration::from_secs(10);
+/// How far the order in which an engine tells its events may differ from that of their times, which they get before they
+/// are put in order: many times what was seen.
+pub const ENGINE_ORDER_SLACK: Duration = Duration::from_secs(1);
+/// Events of that time that are remembered, so that none is taken in twice. Of a flood that has more in it, the later ones
+/// are, and their keys do the rest.
+pub const MAX_RECENT_ENGINE_EVENTS: usize = 256;
+/// First pause before an engine is tried again that has not answered as it should …
+pub const ENGINE_RETRY_MIN: Duration = Duration::from_millis(100);
+/// … and the longest, after doublings. Where a socket is missing the kernel tells when it comes, and nobody tries.
+pub const ENGINE_RETRY_MAX: Duration = Duration::from_mins(1);
+/// Longest line of an engine's stream, in bytes: the labels of one container, of which real ones have some kilobytes.
+pub const MAX_ENGINE_LINE_BYTES: usize = 256 * 1024;
+/// Largest answer of an engine, in bytes: a list of thousands of containers with their labels, mounts and networks.
+pub const MAX_ENGINE_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Characters of an engine's own words for what is wrong that are passed on: a sentence or two.
+pub const MAX_ENGINE_WORDS: usize = 300;
+/// Containers that are looked at after an outage, and running ones that are remembered, each with some hundred bytes in
+/// the position of the source: a workstation has dozens.
+pub const MAX_WATCHED_CONTAINERS: usize = 1_024;
+/// Longest id of a container, in bytes; every engine has 64 hexadecimal digits.
+pub const MAX_CONTAINER_ID_BYTES: usize = 128;
+/// Labels of a container that its events carry …
+pub const MAX_CONTAINER_LABELS: usize = 64;
+/// … and the longest name and value of each, in bytes, so that all of them travel in one frame.
+pub const MAX_CONTAINER_LABEL_BYTES: usize = 256;
+/// Largest file of the docker client that is read, in bytes: a few settings, and the logins of registries.
+pub const MAX_DOCKER_CONFIG_BYTES: u64 = 1024 * 1024;
+
 // ---- commands that are run ------------------------------------------------------------------------------------
 
 /// How long `run` holds its command back so that the start is committed before anything that the command does. A
@@ -359,7 +398,7 @@ pub const MAX_GITHUB_DELIVERY_BYTES: usize = 128;
 /// sender can bound it by itself (`max_alerts`).
 pub const MAX_ALERTS: usize = 1_024;
 /// Labels of one alert that become fields, and annotations as many: Prometheus' own rules have a dozen …
-pub const MAX_LABELS: usize = 64;
+pub const MAX_ALERT_LABELS: usize = 64;
 /// … the longest name of one, in bytes …
 pub const MAX_LABEL_NAME_BYTES: usize = 128;
 /// … and names and values of all labels, or of all annotations, in bytes, so that both travel in one frame.

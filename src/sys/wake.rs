@@ -1,6 +1,6 @@
 //! The kernel's word that a file has been touched, where sockets may not be used: a reader without them watches for
 //! `<state>/wake`, which every writer touches after its commit, and the hub watches for `<state>/bell`, which a writer
-//! touches that could not ring.
+//! touches that could not ring. And that a file has come which others make.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -58,6 +58,19 @@ impl WakeWatch {
         WakeWatch::of_this(file).or_else(|error| made.map_err(notify::Error::io).and(Err(error)))
     }
 
+    /// Watches for a file of others that may come, be it a socket, as far as the directories on the way to it are there:
+    /// the nearest one is watched, for the next name. What comes from now on is not missed. It is never made.
+    pub fn of_coming(file: &Path) -> notify::Result<WakeWatch> {
+        let mut wanted = file;
+        while let Some(directory) = wanted.parent() {
+            if directory.is_dir() {
+                return WakeWatch::start(directory, wanted.file_name().unwrap_or_default());
+            }
+            wanted = directory;
+        }
+        Err(notify::Error::path_not_found().add_path(file.to_owned()))
+    }
+
     /// Watches a file that is there and stays. Nothing else wakes this.
     pub fn of_this(file: &Path) -> notify::Result<WakeWatch> {
         WakeWatch::start(file, file.file_name().unwrap_or_default())
@@ -103,6 +116,18 @@ mod tests {
         wake.touch();
         watch.touched().await;
         wake.0.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        watch.touched().await;
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_seen_from_the_nearest_directory_on() {
+        let root = tempfile::tempdir().unwrap();
+        let socket = root.path().join("podman/podman.sock");
+        let watch = WakeWatch::of_coming(&socket).unwrap();
+        std::fs::create_dir(root.path().join("podman")).unwrap();
+        watch.touched().await;
+        let watch = WakeWatch::of_coming(&socket).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         watch.touched().await;
     }
 

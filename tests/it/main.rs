@@ -22,6 +22,8 @@ mod broadcast;
 mod checkout;
 mod commits;
 #[cfg(target_os = "linux")]
+mod docker;
+#[cfg(target_os = "linux")]
 mod durability;
 mod endings;
 #[cfg(target_os = "linux")]

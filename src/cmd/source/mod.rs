@@ -1,5 +1,6 @@
 //! `waitbus source`: runs one source in the foreground, says what sources there are, and has the service manager run them.
 
+mod docker;
 mod enabling;
 mod fs;
 mod known;
@@ -37,6 +38,7 @@ enum What {
     List(list::Arguments),
     Enable(enabling::EnableArguments),
     Disable(enabling::DisableArguments),
+    Docker(docker::Arguments),
     Fs(fs::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml, or, after `--`, a
     /// program that prints events as JSON lines
@@ -49,6 +51,10 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::List(arguments) => block_on(list::run(&arguments, &directories)),
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
         What::Disable(arguments) => enabling::disable(&arguments),
+        What::Docker(arguments) => work("docker", directories, |settings| match arguments.setup()? {
+            Some(told) => Ok(Setup::Docker(told)),
+            None => setup(settings, "docker"),
+        }),
         What::Fs(arguments) => work("fs", directories, |settings| arguments.setup(setup(settings, "fs")?)),
         What::Run(words) => {
             let mut words = words.into_iter();

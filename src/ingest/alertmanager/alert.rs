@@ -13,7 +13,7 @@ use super::{ALERT, HEARTBEAT, draft};
 use crate::model::change::Change;
 use crate::model::event::{Draft, Fields};
 use crate::model::limits::{
-    MAX_ALERT_WORD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_LABEL_NAME_BYTES, MAX_LABELS, MAX_LABELS_BYTES,
+    MAX_ALERT_LABELS, MAX_ALERT_WORD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_LABEL_NAME_BYTES, MAX_LABELS_BYTES,
 };
 
 /// The time that an Alertmanager writes for "none".
@@ -94,7 +94,7 @@ fn bounded(pairs: &Map<String, Value>) -> Map<String, Value> {
         let Some(text) = value.as_str() else { continue };
         let value = capped(text);
         bytes += name.len() + value.len();
-        if kept.len() == MAX_LABELS || bytes > MAX_LABELS_BYTES {
+        if kept.len() == MAX_ALERT_LABELS || bytes > MAX_LABELS_BYTES {
             break;
         }
         if name.len() <= MAX_LABEL_NAME_BYTES {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::limits::{MAX_DELIVERY_ID_BYTES, MAX_LABELS, MAX_LABELS_BYTES};
+use crate::model::limits::{MAX_ALERT_LABELS, MAX_DELIVERY_ID_BYTES, MAX_LABELS_BYTES};
 
 /// The fields of the format, as Alertmanager's documentation lists them.
 fn documented() -> Value {
@@ -160,7 +160,7 @@ fn labels_are_bounded_and_what_was_left_out_is_counted() {
     for n in 0..200 {
         labels[format!("label_{n:03}")] = json!("x");
     }
-    assert_eq!(read(&body).changes[0].draft.fields["labels"].as_object().unwrap().len(), MAX_LABELS);
+    assert_eq!(read(&body).changes[0].draft.fields["labels"].as_object().unwrap().len(), MAX_ALERT_LABELS);
 }
 
 /// JSON that has the names of the format and anything else at their places.
