@@ -191,7 +191,7 @@ impl Bus {
 fn write_secret(directory: &Path) -> std::io::Result<secret::Secret> {
     private::directory(directory)?;
     let secret = secret::Secret::generate()?;
-    let path = directory.join(secret::WEBHOOK_SECRET);
+    let path = directory.join(secret::GITHUB_WEBHOOK.name);
     std::fs::write(&path, secret.expose())?;
     private::file(&path)?;
     Ok(secret)

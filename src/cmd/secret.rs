@@ -12,17 +12,18 @@ use zeroize::Zeroizing;
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::config::directories::Directories;
-use crate::config::secret::Secret;
+use crate::config::secret::{KNOWN, Known, Secret};
 use crate::model::limits::{MAX_SECRET_BYTES, SHORT_SECRET_BYTES};
 use crate::setup::launchd;
-use crate::setup::secret::{InUse, KNOWN, Keeper, Known, Rung, Stored};
+use crate::setup::secret::{InUse, Keeper, Rung, Stored};
 use crate::sys::manager::{KIND, Kind};
 use crate::sys::terminal;
 
 /// Set, list and rotate the secrets of the sources
 ///
 /// A secret is stored encrypted where systemd can do that for this user, else in a file that only you can read; which
-/// of these works here is tried. There is one secret now: github-webhook-secret, the one that GitHub signs with.
+/// of these works here is tried. There are: github-webhook-secret, which GitHub signs with, and
+/// alertmanager-webhook-secret, which Alertmanager sends.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -47,7 +48,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Value {
-    /// Its name: github-webhook-secret
+    /// Its name: github-webhook-secret or alertmanager-webhook-secret
     name: String,
 
     /// Read it from this file instead of standard input
@@ -86,7 +87,7 @@ fn store(keeper: &Keeper, value: &Value, rotate: bool) -> Result<Exit, Failure> 
     let rung = if value.plain { Rung::File } else { keeper.best() };
     let reached = keeper.store(known, &secret, rung)?;
     if value.generate {
-        // Whoever keeps nobody's output has lost the only copy that they could have given to GitHub.
+        // Whoever keeps nobody's output has lost the only copy that they could have given to the other side.
         let _ = output::line(&String::from_utf8_lossy(secret.expose()));
     }
     output::say(&format!("waitbus: {} is stored, {reached}", known.name));

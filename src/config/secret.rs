@@ -1,6 +1,6 @@
-//! The webhook secret: where it lies, and a type that cannot be printed by accident.
+//! The secrets: which there are, where they lie, and a type that cannot be printed by accident.
 //!
-//! Under a service manager that hands over credentials it is one of those (`$CREDENTIALS_DIRECTORY`) and nothing else,
+//! Under a service manager that hands over credentials a secret is one of those (`$CREDENTIALS_DIRECTORY`) and nothing else,
 //! so that what the unit says is what holds; without one it is a file that only its owner can read. Never an argument,
 //! never a variable.
 
@@ -16,8 +16,40 @@ use super::directories::Directories;
 use super::environment;
 use crate::model::limits::{GENERATED_SECRET_BYTES, MAX_SECRET_BYTES};
 
-/// Name of the credential, and of the file.
-pub const WEBHOOK_SECRET: &str = "github-webhook-secret";
+/// A secret that waitbus knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Name of the credential, and of the file.
+    pub name: &'static str,
+    /// Which one it is, for whoever has to find it.
+    pub which: &'static str,
+    /// The unit of the service that is given it, and of no other.
+    pub service: &'static str,
+}
+
+/// What GitHub signs its deliveries with.
+pub const GITHUB_WEBHOOK: Known = Known {
+    name: "github-webhook-secret",
+    which: "the one that GitHub signs with",
+    service: "waitbus-webhook.service",
+};
+/// What an Alertmanager shows with its deliveries.
+pub const ALERTMANAGER_WEBHOOK: Known = Known {
+    name: "alertmanager-webhook-secret",
+    which: "the token or password that Alertmanager sends",
+    service: "waitbus-webhook.service",
+};
+/// All of them.
+pub const KNOWN: [Known; 2] = [GITHUB_WEBHOOK, ALERTMANAGER_WEBHOOK];
+
+impl Known {
+    /// What to do when there is none.
+    #[must_use]
+    pub fn remedy(self) -> String {
+        let Known { name, which, .. } = self;
+        format!("{name} is not set: give {which} to `waitbus secret set {name}`")
+    }
+}
 
 /// A secret. Its memory is wiped when it is dropped.
 #[derive(Clone)]
@@ -81,26 +113,23 @@ pub enum BadSecret {
     },
     /// It is encrypted for the service, and this is not the service.
     #[error(
-        "the webhook secret is stored encrypted, and is given to the service alone: for a listener that is started by \
-         hand, store it with `waitbus secret set {WEBHOOK_SECRET} --plain`"
+        "{name} is stored encrypted, and is given to {service} alone: for a process that is started by hand, store it \
+         with `waitbus secret set {name} --plain`",
+        name = .0.name, service = .0.service
     )]
-    Encrypted,
+    Encrypted(Known),
     /// It is too long to be one.
     #[error("the secret {} has more than {MAX_SECRET_BYTES} bytes", .0.display())]
     TooLong(PathBuf),
 }
 
-/// What to do when there is none.
-pub const REMEDY: &str =
-    "no webhook secret is set: give the one that GitHub has to `waitbus secret set github-webhook-secret`";
-
-/// The webhook secret, if there is one.
-pub fn load(directories: &Directories) -> Result<Option<Secret>, BadSecret> {
+/// A secret, if it is set.
+pub fn load(known: Known, directories: &Directories) -> Result<Option<Secret>, BadSecret> {
     match environment::get("CREDENTIALS_DIRECTORY").map(PathBuf::from) {
         // The manager has seen to its mode, and shows it to this service alone.
-        Some(credentials) => read(&credentials.join(WEBHOOK_SECRET), false),
-        None => match read(&directories.credentials().join(WEBHOOK_SECRET), true)? {
-            None if directories.credentials().join(encrypted(WEBHOOK_SECRET)).exists() => Err(BadSecret::Encrypted),
+        Some(credentials) => read(&credentials.join(known.name), false),
+        None => match read(&directories.credentials().join(known.name), true)? {
+            None if directories.credentials().join(encrypted(known.name)).exists() => Err(BadSecret::Encrypted(known)),
             found => Ok(found),
         },
     }
@@ -149,7 +178,7 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(WEBHOOK_SECRET);
+        let path = directory.path().join(GITHUB_WEBHOOK.name);
         assert!(read(&path, true).unwrap().is_none());
         fs::write(&path, "s3cret").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();

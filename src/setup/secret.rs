@@ -18,26 +18,13 @@ use std::time::SystemTime;
 use super::files::{self, FileError, Wanted};
 use super::systemd::credential::{self, Helper};
 use super::systemd::manager::{Manager, UnitState};
-use super::systemd::units::WEBHOOK_SERVICE;
 use super::{Plan, SetupError, Step};
 use crate::config::directories::Directories;
-use crate::config::secret::{Secret, WEBHOOK_SECRET, encrypted};
+use crate::config::secret::{KNOWN, Known, Secret, encrypted};
 use crate::sys::private;
 
 /// Permission bits of everything here.
 const SECRET: u32 = 0o600;
-
-/// A secret that waitbus knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Its name.
-    pub name: &'static str,
-    /// The service that is given it.
-    pub service: &'static str,
-}
-
-/// All of them.
-pub const KNOWN: [Known; 1] = [Known { name: WEBHOOK_SECRET, service: WEBHOOK_SERVICE }];
 
 /// A place for a secret, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use regex::Regex;
 use waitbus::config::directories::Directories;
-use waitbus::config::secret::{REMEDY, WEBHOOK_SECRET};
+use waitbus::config::secret::KNOWN;
 use waitbus::config::settings::WEBHOOK_ADDRESS;
 use waitbus::sys::activation;
 
@@ -81,12 +81,17 @@ fn the_units_name_what_the_program_knows() {
         assert!(hidden(&kept) && hidden(&helpers), "{service}");
         assert_eq!(hidden(handed_over), verb == "hub", "the listener is handed it there");
     }
-    let (file, name) = (directories.credentials().join(WEBHOOK_SECRET), WEBHOOK_SECRET);
-    let secret = "waitbus-webhook.service";
-    assert_eq!(settings(secret, "LoadCredential"), [format!("{name}:{}", file.display())]);
-    assert_eq!(settings(secret, "SetCredential"), [format!("{name}:\\n")], "a line break counts as none");
-    assert_eq!(settings("waitbus.service", "LoadCredential"), [""; 0], "the hub has no secret");
-    assert!(REMEDY.contains(name));
+    for service in SERVICES {
+        let (mut loaded, mut without) = (Vec::new(), Vec::new());
+        for known in KNOWN.iter().filter(|known| known.service == service) {
+            loaded.push(format!("{}:{}", known.name, directories.credentials().join(known.name).display()));
+            without.push(format!("{}:\\n", known.name));
+            assert!(known.remedy().contains(known.name));
+        }
+        assert_eq!(settings(service, "LoadCredential"), loaded);
+        assert_eq!(settings(service, "SetCredential"), without, "a line break counts as none");
+        assert_eq!(loaded.is_empty(), service == "waitbus.service", "the hub has no secret");
+    }
     let listed = fs::read_dir(units()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut listed: Vec<_> = listed.filter(|name| name != "README.md").collect();
     listed.sort();

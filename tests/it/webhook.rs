@@ -126,7 +126,7 @@ fn unavailable_until_set(bus: &Bus, address: SocketAddr, signature: &str, remedy
 fn without_a_secret_nothing_is_believed_until_it_is_set() {
     let bus = Bus::new();
     let (mut process, address) = serve(&bus);
-    process.said("no webhook secret is set");
+    process.said("github-webhook-secret is not set");
     let signature = sign(SECRET, &payload("push.payload.json"));
     unavailable_until_set(&bus, address, &signature, &["`waitbus secret set github-webhook-secret`"]);
 }

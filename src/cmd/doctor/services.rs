@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{Finding, Here};
 use crate::client::status::HubState;
-use crate::setup::secret::{InUse, KNOWN, Keeper, Known, Rung};
+use crate::config::secret::{KNOWN, Known};
+use crate::setup::secret::{InUse, Keeper, Rung};
 use crate::setup::systemd::manager::{Manager, UnitState};
 use crate::setup::systemd::units::{SOCKETS, UNITS, WEBHOOK_SOCKET};
 use crate::setup::{Plan, SetupError, Wanted, launchd, systemd};
@@ -183,12 +184,8 @@ pub(super) fn secret(here: &Here) -> Vec<Finding> {
 fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupError> {
     let set = format!("`waitbus secret set {}` stores one", known.name);
     let Some(stored) = keeper.stored(known)? else {
-        let needed = match &here.manager {
-            Ok(manager) => manager.show(&[WEBHOOK_SOCKET])?.iter().any(UnitState::is_active),
-            Err(_) => false,
-        };
         let what = format!("{} is not set", known.name);
-        return Ok(if needed {
+        return Ok(if listens(here)? && !is_one_set(keeper, known.service)? {
             Finding::warning(format!("{what}: deliveries are answered with 503"), set)
         } else {
             Finding::ok(what)
@@ -215,6 +212,24 @@ fn look(here: &Here, keeper: &Keeper, known: Known) -> Result<Finding, SetupErro
         InUse::Without => Finding::problem(format!("{what}, but {} has none", known.service), restart),
         InUse::NotRunning | InUse::Current => Finding::ok(what),
     })
+}
+
+/// Whether somebody may come with a delivery.
+fn listens(here: &Here) -> Result<bool, SetupError> {
+    match &here.manager {
+        Ok(manager) => Ok(manager.show(&[WEBHOOK_SOCKET])?.iter().any(UnitState::is_active)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether a service has a secret at all: whoever has GitHub alone, or Alertmanager alone, lacks nothing.
+fn is_one_set(keeper: &Keeper, service: &str) -> Result<bool, SetupError> {
+    for known in KNOWN.into_iter().filter(|known| known.service == service) {
+        if keeper.stored(known)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_open(path: &Path) -> bool {

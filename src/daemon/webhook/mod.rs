@@ -26,7 +26,7 @@ use super::hub::{Ended, until};
 use super::ringer::Ringer;
 use super::watchdog::Pulse;
 use crate::config::directories::Directories;
-use crate::config::secret::{self, BadSecret, Secret};
+use crate::config::secret::{self, BadSecret, GITHUB_WEBHOOK, Secret};
 use crate::model::limits;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::durable::Syncer;
@@ -72,7 +72,7 @@ impl Listener {
         };
         match listener.secret() {
             Ok(Some(_)) => {}
-            Ok(None) => warn!("{}", secret::REMEDY),
+            Ok(None) => warn!("{}", GITHUB_WEBHOOK.remedy()),
             Err(error) => warn!("{error}"),
         }
         Ok(listener)
@@ -83,7 +83,7 @@ impl Listener {
     fn secret(&self) -> Result<Option<Secret>, BadSecret> {
         let mut known = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
-            *known = secret::load(&self.directories)?;
+            *known = secret::load(GITHUB_WEBHOOK, &self.directories)?;
         }
         Ok(known.clone())
     }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Listener;
 use super::body::{self, BadBody};
-use crate::config::secret::REMEDY;
+use crate::config::secret::GITHUB_WEBHOOK;
 use crate::ingest::github::{self, Accepted, Delivery};
 use crate::ingest::signature;
 use crate::model::limits::REQUEST_TIMEOUT;
@@ -145,7 +145,7 @@ impl Listener {
         let unavailable = |problem: String| Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_secret", problem);
         let secret = match self.secret() {
             Ok(Some(secret)) => secret,
-            Ok(None) => return Err(unavailable(REMEDY.to_owned())),
+            Ok(None) => return Err(unavailable(GITHUB_WEBHOOK.remedy())),
             Err(error) => return Err(unavailable(error.to_string())),
         };
         let header = headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);

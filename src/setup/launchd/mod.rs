@@ -7,9 +7,9 @@ pub mod agents;
 use std::path::{Path, PathBuf};
 
 use super::request::Request;
-use super::secret::KNOWN;
 use super::{Plan, SetupError, Step, Wanted, files};
 use crate::config::directories::Directories;
+use crate::config::secret::KNOWN;
 use agents::{Agent, HUB, WEBHOOK};
 
 /// The part of launchd that serves this user at the screen, and which of our agents it knows.

@@ -18,11 +18,11 @@ use tempfile::NamedTempFile;
 use super::manager::Manager;
 use super::text;
 use crate::config::directories::Directories;
+use crate::config::secret::Known;
 use crate::model::limits::{CREDENTIAL_TIMEOUT, MAX_SECRET_BYTES};
 use crate::setup::SetupError;
 use crate::setup::files::{MARK, Wanted};
 use crate::setup::request::{Refused, Request};
-use crate::setup::secret::Known;
 
 /// What is encrypted to try whether that works.
 const PROBE: &[u8] = b"waitbus tries whether this machine can keep a secret";
@@ -55,12 +55,11 @@ pub fn manager_decrypts(manager: &Manager) -> bool {
     tried().is_some_and(|back| back == PROBE)
 }
 
-/// The drop-in of a service whose manager decrypts.
+/// The drop-in of a service whose manager decrypts. A credential of the same name takes the place of the unit's; nothing
+/// is emptied first, because that would take the service's other secrets away.
 pub fn drop_in(name: &str, encrypted: &Path) -> Result<String, SetupError> {
     let path = setting(encrypted)?;
-    Ok(format!(
-        "# {MARK} secret`, which writes it anew.\n\n[Service]\nLoadCredential=\nLoadCredentialEncrypted={name}:{path}\n"
-    ))
+    Ok(format!("# {MARK} secret`, which writes it anew.\n\n[Service]\nLoadCredentialEncrypted={name}:{path}\n"))
 }
 
 /// The helper: a socket, what answers there, and a drop-in that has the service ask.
@@ -87,7 +86,7 @@ impl Helper {
 
     /// Its unit files, in a directory of units.
     pub fn units(&self, directory: &Path, known: Known, encrypted: &Path) -> Result<[Wanted; 2], SetupError> {
-        let Known { name, service } = known;
+        let Known { name, service, .. } = known;
         let head = format!("# {MARK} secret`, which writes it anew.\n\n");
         let path = encrypted.to_str().ok_or_else(|| SetupError::Unwritable(encrypted.to_owned()))?;
         let socket = format!(
@@ -114,7 +113,7 @@ impl Helper {
         let (socket, place) = (&self.socket, setting(&self.place)?);
         Ok(format!(
             "# {MARK} secret`, which writes it anew.\n\n[Unit]\nWants={socket}\nAfter={socket}\n\n\
-             [Service]\nLoadCredential=\nLoadCredential={name}:{place}\n"
+             [Service]\nLoadCredential={name}:{place}\n"
         ))
     }
 
@@ -137,15 +136,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drop_in_replaces_what_the_unit_loads_and_keeps_odd_paths() {
+    fn a_drop_in_leaves_the_other_secrets_of_its_service_and_keeps_odd_paths() {
         let text = drop_in("name", Path::new("/a/100%/x.cred")).unwrap();
-        assert!(text.ends_with("\nLoadCredential=\nLoadCredentialEncrypted=name:/a/100%%/x.cred\n"), "{text}");
+        assert!(text.ends_with("\n\n[Service]\nLoadCredentialEncrypted=name:/a/100%%/x.cred\n"), "{text}");
         let directories = Directories { runtime: "/run/100%".into(), state: "".into(), config: "".into() };
-        let (helper, known) = (Helper::of("name", &directories), Known { name: "name", service: "some.service" });
+        let (helper, known) =
+            (Helper::of("name", &directories), Known { name: "name", which: "", service: "some.service" });
         let [socket, service] = helper.units(Path::new("/u"), known, Path::new("/a $b/x.cred")).unwrap();
         assert!(service.text.contains("decrypt --name=name \"/a $$b/x.cred\" -\n"), "{}", service.text);
         assert!(socket.text.contains("ListenStream=/run/100%%/secrets/name.sock\n"), "{}", socket.text);
-        assert!(helper.drop_in("name").unwrap().contains("LoadCredential=name:/run/100%%/secrets/name.sock\n"));
+        assert!(
+            helper
+                .drop_in("name")
+                .unwrap()
+                .ends_with("\n\n[Service]\nLoadCredential=name:/run/100%%/secrets/name.sock\n")
+        );
         assert_eq!(service.path, Path::new("/u/waitbus-secret-name@.service"));
     }
 }

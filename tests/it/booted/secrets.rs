@@ -11,10 +11,13 @@ use crate::harness::payload;
 const FIRST: &str = "correct-horse-battery-staple-1";
 const SECOND: &str = "correct-horse-battery-staple-2";
 
-/// `waitbus secret VERB github-webhook-secret` with the secret on standard input.
+const GITHUB: &str = "github-webhook-secret";
+const ALERTMANAGER: &str = "alertmanager-webhook-secret";
+
+/// `waitbus secret VERB NAME` with the secret on standard input.
 #[track_caller]
-fn secret(machine: &Machine, verb: &str, text: &str, more: &str) {
-    let script = format!("waitbus secret {verb} github-webhook-secret {more}");
+fn secret(machine: &Machine, verb: &str, name: &str, text: &str, more: &str) {
+    let script = format!("waitbus secret {verb} {name} {more}");
     let mut command = machine.command_of_dev(&["bash", "-c", &script]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
@@ -24,7 +27,9 @@ fn secret(machine: &Machine, verb: &str, text: &str, more: &str) {
 
 /// Where the secret is kept, as `secret list` has it.
 fn rung(machine: &Machine) -> String {
-    let listed: serde_json::Value = serde_json::from_str(&machine.ok(&["secret", "list", "--json"])).unwrap();
+    let listed = machine.ok(&["secret", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(listed["name"], GITHUB);
     listed["stored"].as_str().unwrap().to_owned()
 }
 
@@ -42,13 +47,13 @@ fn what_is_signed_with_the_secret_is_accepted_wherever_it_is_kept_and_nothing_el
             _ => "manager",
         };
         for (verb, more, place) in [("set", "", best), ("rotate", "--plain", "file")] {
-            secret(machine, verb, FIRST, more);
+            secret(machine, verb, GITHUB, FIRST, more);
             assert_eq!(rung(machine), place);
             assert_eq!((status(&format!("{verb}-1"), FIRST), status(&format!("{verb}-2"), SECOND)), (200, 401));
             // Handed over once more.
             machine.systemctl("restart waitbus-webhook.service");
             assert_eq!((status(&format!("{verb}-3"), FIRST), status(&format!("{verb}-4"), SECOND)), (200, 401));
-            secret(machine, "rotate", SECOND, more);
+            secret(machine, "rotate", GITHUB, SECOND, more);
             assert_eq!((status(&format!("{verb}-5"), FIRST), status(&format!("{verb}-6"), SECOND)), (401, 200));
         }
     });
@@ -78,4 +83,23 @@ fn without_a_secret_or_with_an_empty_one_the_listener_says_what_to_do_and_the_hu
             assert_eq!(wait.code(), 0, "{}", wait.errors());
         },
     );
+}
+
+#[test]
+fn the_secrets_of_a_service_do_not_take_each_other_away_wherever_each_is_kept() {
+    // The drop-in of one began with an empty `LoadCredential=`, which takes away all that was named before it.
+    let name = "the_secrets_of_a_service_do_not_take_each_other_away_wherever_each_is_kept";
+    on_every_systemd(name, |machine| {
+        machine.enable();
+        machine.systemctl("enable --now waitbus-webhook.socket");
+        let handed = |name: &str| {
+            machine.systemctl("restart waitbus-webhook.service");
+            machine.dev(&format!("cat $XDG_RUNTIME_DIR/credentials/waitbus-webhook.service/{name}"))
+        };
+        for (github, alertmanager) in [("", ""), ("--plain", ""), ("", "--plain"), ("--plain", "--plain")] {
+            secret(machine, "set", GITHUB, FIRST, github);
+            secret(machine, "set", ALERTMANAGER, SECOND, alertmanager);
+            assert_eq!((handed(GITHUB), handed(ALERTMANAGER)), (FIRST.to_owned(), SECOND.to_owned()));
+        }
+    });
 }
