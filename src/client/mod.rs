@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 pub use announcement::Announced;
-pub use feed::{Feed, Mode, Options};
+pub use feed::{Feed, Mode, Options, news_since};
 pub use forge::Forge;
 pub use publish::Publisher;
 pub use reporter::{Receipt, Reporter, Told};

@@ -117,6 +117,9 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How long a client tries to have the hub back before it gives up with exit code 3.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How much earlier than a wait something may have happened that is told late, and still be told to it: clocks of two
+/// machines differ by a second or two, and GitHub dates to the second.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long nothing may change for a commit before everything that belongs to it is taken to have been seen: GitHub
 /// tells of the runs of a push, and of those that the end of a run starts, within seconds.
 pub const SETTLE: Duration = Duration::from_secs(10);
