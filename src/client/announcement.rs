@@ -1,18 +1,23 @@
 //! Being a source that others can know to be there: a connection to the hub that is kept open, and a goodbye before it
 //! ends. Without the goodbye its end is the source's death, which whoever waits for it learns at once.
+//!
+//! While it is open the source says whether it sees what it is for, and hears who waits for it. Each hub is told and
+//! tells anew.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use tokio::sync::watch;
+
 use super::BusError;
-use super::connection::Connection;
+use super::connection::{Connection, Received};
 use super::feed::{Failure, Options, dial};
 use crate::config::directories::Directories;
-use crate::model::frame::Subscribe;
+use crate::model::frame::{Health, Said, Subscribe};
 use crate::model::limits::{BYE_TIMEOUT, START_TIMEOUT};
-use crate::model::source::Announcement;
+use crate::model::source::{Announcement, Demand};
 
 /// A source that has been announced.
 #[derive(Debug)]
@@ -23,6 +28,11 @@ pub struct Announced {
     options: Options,
     link: Link,
     notes: Vec<String>,
+    health: watch::Receiver<Health>,
+    health_said: watch::Sender<Health>,
+    /// What the hub that it has, or that it calls, knows of its health.
+    told: Health,
+    demand: watch::Sender<Demand>,
 }
 
 /// What it has of the hub.
@@ -54,14 +64,17 @@ impl Announced {
         options: Options,
     ) -> Result<Announced, BusError> {
         let path = directories.broadcast()?;
+        let told = announcement.silent.clone().map_or(Health::Alive, |reason| Health::Silent { reason });
         // It wants no events: no event has this source and no id.
         let nothing = vec![vec![format!("source={}", announcement.source), "event_id=null".to_owned()]];
         let subscribe =
             Subscribe { alternatives: nothing, heartbeat: false, announce: Some(announcement), ..Subscribe::default() };
         match dial(directories, &path, &subscribe, START_TIMEOUT).await {
             Ok((connection, _, notes)) => {
-                let link = Link::Up(connection);
-                Ok(Announced { directories: directories.clone(), path, subscribe, options, link, notes })
+                let (link, directories) = (Link::Up(connection), directories.clone());
+                let (health_said, health) = watch::channel(told.clone());
+                let demand = watch::Sender::default();
+                Ok(Announced { directories, path, subscribe, options, link, notes, health, health_said, told, demand })
             }
             Err(failure) => Err(failure.into_error(&path, START_TIMEOUT)),
         }
@@ -73,14 +86,38 @@ impl Announced {
         &self.notes
     }
 
+    /// Where to say how well it sees what it is for; [`keep`](Self::keep) tells the hub.
+    #[must_use]
+    pub fn health(&self) -> watch::Sender<Health> {
+        self.health_said.clone()
+    }
+
+    /// Who waits for it, if its announcement asked for that. After the end of a hub they come back one by one, and the
+    /// next hub tells of those who have.
+    #[must_use]
+    pub fn demand(&self) -> watch::Receiver<Demand> {
+        self.demand.subscribe()
+    }
+
     /// Keeps the source announced, across every end of the hub. Ends only if the hub cannot be had back. May be
     /// cancelled at any time: the source stays announced for as long as this is not dropped.
     pub async fn keep(&mut self) -> Result<Infallible, BusError> {
         loop {
             match &mut self.link {
                 Link::Up(connection) => {
-                    if connection.next().await.is_err() {
-                        self.link = Link::Down;
+                    let health = self.health.borrow_and_update().clone();
+                    if health != self.told {
+                        connection.say(&Said::Health(health.clone()));
+                        self.told = health;
+                    }
+                    let received = tokio::select! {
+                        received = connection.next() => received,
+                        Ok(()) = self.health.changed() => continue,
+                    };
+                    match received {
+                        Ok(Received::Demand(demand)) => drop(self.demand.send_replace(demand)),
+                        Ok(_) => {}
+                        Err(_end) => self.link = Link::Down,
                     }
                 }
                 Link::Down => self.link = self.call(),
@@ -96,7 +133,14 @@ impl Announced {
     }
 
     /// A call of the hub, of its own, so that whoever stops waiting for it does not end it.
-    fn call(&self) -> Link {
+    fn call(&mut self) -> Link {
+        self.told = self.health.borrow_and_update().clone();
+        if let Some(announcement) = &mut self.subscribe.announce {
+            announcement.silent = match &self.told {
+                Health::Alive => None,
+                Health::Silent { reason } => Some(reason.clone()),
+            };
+        }
         let (directories, path, subscribe) = (self.directories.clone(), self.path.clone(), self.subscribe.clone());
         let patience = self.options.grace;
         Link::Calling(Box::pin(async move {
@@ -113,7 +157,8 @@ impl Announced {
             Link::Down => None,
         };
         if let Some(mut connection) = connection {
-            let _ = connection.bye().await;
+            connection.say(&Said::Bye);
+            let _ = connection.flush().await;
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use crate::model::codec;
 use crate::model::frame::{Control, Gap, HubStatus, RejectReason, Said, Subscribe};
 use crate::model::id::EventId;
-use crate::model::source::SourceStatus;
+use crate::model::source::{Demand, SourceStatus};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -51,8 +51,10 @@ pub(super) enum Received {
     Event { id: EventId, body: Map<String, Value>, whole: bool },
     /// Something is missing.
     Gap(Gap),
-    /// A source has come, gone or died.
+    /// A source has come, gone or died, or sees more or less than before.
     Source(SourceStatus),
+    /// Who waits for this source.
+    Demand(Demand),
     /// The hub tells about itself.
     Status(HubStatus),
     /// Nothing for the reader, but a newer point to resume from.
@@ -64,6 +66,8 @@ pub(super) enum Received {
 pub(super) struct Connection {
     stream: UnixStream,
     buffer: BytesMut,
+    /// What has been said and not been sent, the rest of a frame perhaps.
+    unsent: BytesMut,
 }
 
 impl Connection {
@@ -78,7 +82,7 @@ impl Connection {
         if hub != rustix::process::geteuid().as_raw() {
             return Err(DialError::Stranger(hub));
         }
-        let mut connection = Connection { stream, buffer: BytesMut::new() };
+        let mut connection = Connection { stream, buffer: BytesMut::new(), unsent: BytesMut::new() };
         connection
             .acknowledged(subscribe)
             .await
@@ -104,13 +108,22 @@ impl Connection {
         }
     }
 
-    /// Says goodbye, for a source that leaves.
-    pub(super) async fn bye(&mut self) -> io::Result<()> {
-        self.stream.write_all(&codec::encode(&Said::Bye).unwrap_or_default()).await
+    /// Says something, for a source. It is sent by whatever is done next.
+    pub(super) fn say(&mut self, said: &Said) {
+        self.unsent.extend_from_slice(&codec::encode(said).unwrap_or_default());
+    }
+
+    /// Sends what has been said. Cancelling this loses nothing.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            self.stream.write_buf(&mut self.unsent).await?;
+        }
+        Ok(())
     }
 
     /// The next thing that concerns the reader. An error is the end of this connection.
     pub(super) async fn next(&mut self) -> io::Result<Received> {
+        self.flush().await?;
         loop {
             let frame = self.frame().await?;
             if let Some(received) = understand(frame) {
@@ -153,6 +166,7 @@ fn understand(frame: Map<String, Value>) -> Option<Received> {
     match serde_json::from_value(Value::Object(frame)).ok()? {
         Control::Gap(gap) => Some(Received::Gap(gap)),
         Control::SourceStatus(status) => Some(Received::Source(status)),
+        Control::Demand(demand) => Some(Received::Demand(demand)),
         Control::HubStatus(status) => Some(Received::Status(status)),
         Control::DaemonHeartbeat { cursor, .. } | Control::Shutdown { cursor, .. } => Some(Received::Cursor(cursor)),
         Control::SubscribeAck { .. } | Control::SubscribeRejected { .. } => None,

@@ -1,5 +1,6 @@
 //! A feed: subscribe once, hear everything, across every restart of the hub.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use crate::model::filter::Filter;
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{CLOCK_MARGIN, RETRY_MAX, RETRY_MIN, START_TIMEOUT};
+use crate::model::source::{SourceState, SourceStatus};
 use crate::store::{LogPaths, Reader};
 use crate::sys::wake::TouchFile;
 
@@ -57,6 +59,8 @@ pub struct Feed {
     notes: Vec<String>,
     source: Source,
     backlog: Backlog,
+    /// The sources that are known to be silent, so that each silence is told once, whatever becomes of the hub.
+    silent: HashSet<String>,
 }
 
 /// What is known of the events that were committed before this feed was attached.
@@ -93,7 +97,7 @@ impl Feed {
             Err(Failure::Bus(error)) => return Err(error),
         };
         let backlog = if subscribe.since.is_some() { Backlog::Unknown } else { Backlog::None };
-        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog })
+        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog, silent: HashSet::new() })
     }
 
     /// Where it comes from.
@@ -158,15 +162,28 @@ impl Feed {
                     self.reached(&item);
                     return Ok(item);
                 }
-                Ok(Received::Source(status)) => return Ok(Item::Source(status)),
+                Ok(Received::Source(status)) => {
+                    if self.is_news(&status) {
+                        return Ok(Item::Source(status));
+                    }
+                }
                 Ok(Received::Cursor(cursor)) => self.cursor = cursor,
-                Ok(Received::Status(_)) => {}
+                Ok(Received::Status(_) | Received::Demand(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return Err(BusError::Protocol { path: self.path.clone(), problem: error.to_string() });
                 }
                 Err(_end) => self.resume().await?,
             }
         }
+    }
+
+    /// Whether a status says something new. A hub tells whoever comes back of those that are silent still.
+    fn is_news(&mut self, status: &SourceStatus) -> bool {
+        if status.state == SourceState::Silent {
+            return self.silent.insert(status.source.clone());
+        }
+        self.silent.remove(&status.source);
+        true
     }
 
     fn reached(&mut self, item: &Item) {

@@ -48,8 +48,8 @@ pub enum Item {
     },
     /// Something that could not be delivered.
     Gap(Gap),
-    /// A source that the subscription could concern has come, gone or died. Whatever it had committed until then has
-    /// been brought before.
+    /// A source that the subscription could concern has come, gone or died, or has become silent. Whatever it had committed
+    /// until then has been brought before.
     Source(SourceStatus),
 }
 

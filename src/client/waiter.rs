@@ -27,6 +27,9 @@ pub enum News {
     /// A source has died, and without it there is no answer to be had, or none to be believed. Asking on means to wait
     /// for it to come back.
     Dead(SourceStatus),
+    /// A source that the question could concern sees nothing just now, and goes on trying. The answer may be late, and is
+    /// not lost: what the source has missed it makes up for when it sees again.
+    Silent(SourceStatus),
     /// The answer. There is nothing after it.
     Ends(Ending),
 }
@@ -100,7 +103,10 @@ impl Waiter {
             let record = match item {
                 Item::Gap(gap) => return Ok(News::Gap(gap)),
                 Item::Source(status) => {
-                    self.learn(status);
+                    self.learn(&status);
+                    if status.state == SourceState::Silent {
+                        return Ok(News::Silent(status));
+                    }
                     continue;
                 }
                 Item::Event { id, body } => self.record(id, &body)?,
@@ -127,10 +133,10 @@ impl Waiter {
         News::Ends(ending)
     }
 
-    fn learn(&mut self, status: SourceStatus) {
+    fn learn(&mut self, status: &SourceStatus) {
         self.dead.retain(|known| known.source != status.source);
         if status.state == SourceState::Dead {
-            self.dead.push(status);
+            self.dead.push(status.clone());
         }
     }
 

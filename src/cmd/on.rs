@@ -217,6 +217,10 @@ impl Repeater<'_> {
         let outcome = match news {
             News::Gap(gap) => wait.patience.gap(&gap),
             News::Dead(status) => wait.asked.dead(&status),
+            News::Silent(status) => {
+                wait.patience.silent(&status);
+                Ok(())
+            }
             News::Counts(_) => Ok(()),
             News::Ends(ending) => return self.answered(ending, waiter),
         };

@@ -85,6 +85,10 @@ fn describe_source(source: &SourceStatus) -> String {
     let name = &source.source;
     match (source.state, source.start()) {
         (SourceState::Alive, _) => format!("source {name}: alive"),
+        (SourceState::Silent, _) => {
+            let reason = source.reason().unwrap_or("it has not told why");
+            format!("source {name}: silent, it sees nothing and goes on trying: {}", one_line(reason))
+        }
         (SourceState::Gone, _) => format!("source {name}: gone, it has said goodbye"),
         (SourceState::Dead, None) => format!("source {name}: dead, it ended without a goodbye"),
         (SourceState::Dead, Some(start)) => {

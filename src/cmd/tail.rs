@@ -10,6 +10,7 @@ use super::output;
 use super::wait::{Patience, Start, interrupted};
 use crate::client::Item;
 use crate::config::directories::Directories;
+use crate::model::source::SourceState;
 
 /// Follow the bus: print each event that matches, until interrupted
 #[derive(Debug, Args)]
@@ -47,6 +48,7 @@ async fn follow(arguments: &Arguments, directories: &Directories) -> Result<Exit
     while left != Some(0) {
         match feed.next().await? {
             Item::Gap(gap) => arguments.patience.gap(&gap)?,
+            Item::Source(status) if status.state == SourceState::Silent => arguments.patience.silent(&status),
             Item::Source(_) => {}
             Item::Event { id, body } => {
                 left = left.map(|count| count - 1);

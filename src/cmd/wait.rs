@@ -17,6 +17,7 @@ use crate::config::directories::Directories;
 use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::EventId;
 use crate::model::limits::GRACE;
+use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
 use crate::waiting::commit::Asked as Commit;
 use crate::waiting::none_of::FORBIDDEN;
@@ -167,6 +168,14 @@ impl Patience {
         }
         Err(Failure::bus(format!("{sentence}, so the answer is unknown (--allow-gap goes on)")))
     }
+
+    /// Says that a source sees nothing. That is no ending: it goes on trying, and makes up for what it has missed.
+    pub(super) fn silent(&self, status: &SourceStatus) {
+        if !self.quiet {
+            let reason = one_line(status.reason().unwrap_or("it has not told why"));
+            output::say(&format!("waitbus: the source {} sees nothing, and goes on trying: {reason}", one_line(&status.source)));
+        }
+    }
 }
 
 pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
@@ -227,6 +236,7 @@ impl Wait {
             match news {
                 News::Gap(gap) => self.patience.gap(&gap)?,
                 News::Dead(status) => self.asked.dead(&status)?,
+                News::Silent(status) => self.patience.silent(&status),
                 News::Counts(shown) => counts(&shown),
                 News::Ends(ending) => return Ok(Outcome::Answered(ending)),
             }

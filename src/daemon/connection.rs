@@ -42,8 +42,8 @@ pub enum Fact {
         /// Where the name goes.
         answer: oneshot::Sender<SubscriberId>,
     },
-    /// It is a source, and says goodbye.
-    Bye(SubscriberId),
+    /// It is a source, and says something.
+    Said(SubscriberId, Said),
     /// It is gone.
     Gone(SubscriberId),
     /// Its socket was full and has room again.
@@ -156,8 +156,8 @@ async fn run(
     // Not before the hub has its subscription to see: in between it would be idle.
     drop(guest);
     let Ok(id) = answered.await else { return };
-    hung_up(&stream, words, || {
-        let _ = facts.send(Fact::Bye(id));
+    hung_up(&stream, words, |said| {
+        let _ = facts.send(Fact::Said(id, said));
     })
     .await;
     // A hub that is gone need not be told.
@@ -193,38 +193,33 @@ async fn reject(stream: &UnixStream, rejection: &Rejection) {
 enum Words {
     /// It is thrown away.
     Ignored,
-    /// It comes from a source, which may say goodbye; this much of it has come.
+    /// It comes from a source, which may have something to say; this much of it has come.
     Heard(BytesMut),
 }
 
 impl Words {
-    /// Takes what has come, and returns whether a goodbye is in it. After what is no frame nothing is understood.
-    fn hear(&mut self, bytes: &[u8]) -> bool {
-        let Words::Heard(buffer) = self else { return false };
+    /// Takes what has come, and hands on what it says. After what is no frame nothing is understood.
+    fn hear(&mut self, bytes: &[u8], said: &mut impl FnMut(Said)) {
+        let Words::Heard(buffer) = self else { return };
         buffer.extend_from_slice(bytes);
         loop {
             match codec::next_frame(buffer) {
-                Ok(Some(frame)) => match serde_json::from_slice(&frame) {
-                    Ok(Said::Bye) => return true,
-                    Err(_) => {}
-                },
-                Ok(None) => return false,
+                Ok(Some(frame)) => serde_json::from_slice(&frame).into_iter().for_each(&mut *said),
+                Ok(None) => return,
                 Err(_) => {
                     *self = Words::Ignored;
-                    return false;
+                    return;
                 }
             }
         }
     }
 }
 
-/// Returns when the client has hung up. What it still sends is read and, but for the goodbye of a source, thrown away.
-/// One that has only closed its sending side, as a shell's pipe does, still listens.
-async fn hung_up(stream: &UnixStream, mut words: Words, mut bye: impl FnMut()) {
+/// Returns when the client has hung up. What it still sends is read and, but for what a source says, thrown away. One
+/// that has only closed its sending side, as a shell's pipe does, still listens.
+async fn hung_up(stream: &UnixStream, mut words: Words, mut said: impl FnMut(Said)) {
     let mut read = [0; 1_024];
-    if words.hear(&[]) {
-        bye();
-    }
+    words.hear(&[], &mut said);
     loop {
         if stream.readable().await.is_err() {
             return;
@@ -233,9 +228,7 @@ async fn hung_up(stream: &UnixStream, mut words: Words, mut bye: impl FnMut()) {
             Ok(0) => return gone_for_good(stream).await,
             // One that never stops sending takes its turn like everybody else.
             Ok(bytes) => {
-                if words.hear(&read[..bytes]) {
-                    bye();
-                }
+                words.hear(&read[..bytes], &mut said);
                 tokio::task::yield_now().await;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -25,7 +25,7 @@ use super::signals::{Asked, Signals};
 use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
-use crate::model::frame::Subscribe;
+use crate::model::frame::{Said, Subscribe};
 use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRITE_SLICES};
 use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
@@ -260,7 +260,8 @@ impl Service {
             }
             Fact::Came => self.hub.came(),
             Fact::Went => self.hub.went(Instant::now()),
-            Fact::Bye(id) => self.hub.bye(id),
+            Fact::Said(id, Said::Bye) => self.hub.bye(id),
+            Fact::Said(id, Said::Health(health)) => self.hub.health(id, health),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),
             Fact::Judged(question, opinions) => self.hub.judged(*question, &opinions?),

@@ -8,13 +8,14 @@
 //! remembered across a restart.
 //!
 //! Whoever drives the hub does, in any order and as often as there is something to do:
-//! [`Hub::came`], [`Hub::went`], [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::disconnected`],
-//! [`Hub::writable`], [`Hub::tick`] (facts);
+//! [`Hub::came`], [`Hub::went`], [`Hub::rang`], [`Hub::subscribe`], [`Hub::bye`], [`Hub::health`],
+//! [`Hub::disconnected`], [`Hub::writable`], [`Hub::tick`] (facts);
 //! [`Hub::next_read`] → [`Hub::offer`] … → [`Hub::read_done`] (rows); [`Hub::next_question`] → [`Hub::judged`] (what is
 //! decided beside the loop); [`Hub::next_write`] → [`Hub::outbox`] → [`Hub::wrote`] or [`Hub::blocked`] (bytes);
 //! [`Hub::deadline`] (when to call `tick`).
 
 mod asked;
+mod demand;
 mod facts;
 mod index;
 mod judging;
@@ -34,6 +35,7 @@ use crate::model::frame::{Control, Gap, PROTO};
 use crate::model::id::Seq;
 use crate::model::limits;
 use crate::model::row::{Position, Resolved};
+use demand::Demands;
 use index::Index;
 use judging::Docket;
 use ring::Ring;
@@ -64,6 +66,8 @@ pub struct Hub {
     docket: Docket,
     /// The sources that have announced themselves.
     sources: Sources,
+    /// Who waits for them.
+    demands: Demands,
     /// Subscribers that have not been told yet how some source is.
     owed: BTreeSet<SubscriberId>,
     idle_since: Option<Instant>,
@@ -90,6 +94,7 @@ impl Hub {
             heartbeats: BTreeSet::new(),
             docket: Docket::default(),
             sources: Sources::default(),
+            demands: Demands::default(),
             owed: BTreeSet::new(),
             idle_since: Some(identity.started),
             guests: 0,
@@ -133,7 +138,10 @@ impl Hub {
         self.index.insert(id, &filter);
         self.idle_since = None;
 
-        notes.extend(announce.and_then(|announcement| self.announce(id, announcement)));
+        match announce {
+            Some(announcement) => notes.extend(self.announce(id, announcement)),
+            None => self.demands.come(id, &filter),
+        }
         let described = status.then(|| self.status(now));
         let mut subscriber = Subscriber::new(filter, start);
         subscriber.push(&Control::SubscribeAck {
@@ -146,6 +154,9 @@ impl Hub {
         });
         if let Some(status) = described {
             subscriber.push(&Control::HubStatus(status));
+        }
+        if let Some(news) = self.demands.news(id) {
+            subscriber.push(&news);
         }
         if let Some((cursor, Resolved { position, gap: Some(reason) })) = since {
             subscriber.push(&Control::Gap(Gap { reason, since: cursor, resumed_at: position.id, missed: None }));
@@ -168,6 +179,7 @@ impl Hub {
         self.index.remove(id);
         self.owed.remove(&id);
         self.source_ended(id);
+        self.demands.go(id);
         if let Some(due) = subscriber.heartbeat_due {
             self.heartbeats.remove(&(due, id));
         }

@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Hub, SubscriberId};
-use crate::model::frame::Control;
+use crate::model::frame::{Control, Health};
 use crate::model::id::Seq;
 use crate::model::limits::MAX_SOURCES;
 use crate::model::row::PartialEnvelope;
-use crate::model::source::{Announcement, Detail, SourceState, SourceStatus};
+use crate::model::source::{Announcement, Detail, SourceState, SourceStatus, with_reason};
+use crate::model::text::one_line;
 
 #[derive(Debug, Default)]
 pub(super) struct Sources {
@@ -29,6 +30,10 @@ struct Source {
     state: SourceState,
     detail: Detail,
     connections: usize,
+    /// How many of them say that they see nothing.
+    silent: usize,
+    /// Why, as the last of them said it.
+    reason: String,
     /// Which change was its last.
     changed: u64,
 }
@@ -37,24 +42,47 @@ struct Source {
 struct Connection {
     source: String,
     on_demand: bool,
+    silent: bool,
     said_bye: bool,
+}
+
+impl Source {
+    /// How it is while a connection speaks for it.
+    fn while_there(&self) -> SourceState {
+        if self.silent == self.connections { SourceState::Silent } else { SourceState::Alive }
+    }
 }
 
 impl Sources {
     /// Whether there is room for it.
     fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> bool {
         let on_demand = announcement.is_on_demand();
-        let Announcement { source, detail } = announcement;
+        let Announcement { source, detail, silent, .. } = announcement;
         if !self.known.contains_key(&source) && self.known.len() >= MAX_SOURCES && !self.forget_one() {
             return false;
         }
-        let dead = Source { state: SourceState::Dead, detail: Detail::new(), connections: 0, changed: 0 };
+        let (detail_of_none, reason) = (Detail::new(), String::new());
+        let dead = Source { state: SourceState::Dead, detail: detail_of_none, connections: 0, silent: 0, reason, changed: 0 };
         let known = self.known.entry(source.clone()).or_insert(dead);
         known.connections += 1;
         known.detail = detail;
-        self.announced.insert(id, Connection { source: source.clone(), on_demand, said_bye: false });
-        self.change(&source, SourceState::Alive);
+        self.announced.insert(id, Connection { source, on_demand, silent: false, said_bye: false });
+        self.health(id, silent.map_or(Health::Alive, |reason| Health::Silent { reason }));
         true
+    }
+
+    /// How well a connection sees. A source is silent when all of its connections are.
+    fn health(&mut self, id: SubscriberId, health: Health) {
+        let Some(connection) = self.announced.get_mut(&id) else { return };
+        let Some(known) = self.known.get_mut(&connection.source) else { return };
+        known.silent -= usize::from(connection.silent);
+        connection.silent = matches!(health, Health::Silent { .. });
+        known.silent += usize::from(connection.silent);
+        if let Health::Silent { reason } = health {
+            known.reason = one_line(&reason);
+        }
+        let (source, state) = (connection.source.clone(), known.while_there());
+        self.change(&source, state);
     }
 
     /// Forgets the source that has been away for longest. Returns whether there was one.
@@ -68,20 +96,18 @@ impl Sources {
     }
 
     fn ended(&mut self, id: SubscriberId) {
-        let Some(Connection { source, on_demand, said_bye }) = self.announced.remove(&id) else { return };
+        let Some(Connection { source, on_demand, silent, said_bye }) = self.announced.remove(&id) else { return };
         let Some(known) = self.known.get_mut(&source) else { return };
         known.connections -= 1;
-        // Somebody else still speaks for it.
-        if known.connections == 0 {
-            self.change(
-                &source,
-                match (said_bye, on_demand) {
-                    (true, true) => SourceState::Alive,
-                    (true, false) => SourceState::Gone,
-                    (false, _) => SourceState::Dead,
-                },
-            );
-        }
+        known.silent -= usize::from(silent);
+        let state = match (known.connections, said_bye, on_demand) {
+            (0, true, true) => SourceState::Alive,
+            (0, true, false) => SourceState::Gone,
+            (0, false, _) => SourceState::Dead,
+            // Somebody else still speaks for it.
+            _ => known.while_there(),
+        };
+        self.change(&source, state);
     }
 
     fn change(&mut self, name: &str, state: SourceState) {
@@ -94,8 +120,12 @@ impl Sources {
     }
 
     fn status(&self, name: &str) -> Option<SourceStatus> {
-        let Source { state, detail, .. } = self.known.get(name)?;
-        Some(SourceStatus { source: name.to_owned(), state: *state, detail: detail.clone() })
+        let Source { state, detail, reason, .. } = self.known.get(name)?;
+        let detail = match state {
+            SourceState::Silent => with_reason(detail.clone(), reason),
+            _ => detail.clone(),
+        };
+        Some(SourceStatus { source: name.to_owned(), state: *state, detail })
     }
 
     /// All of them.
@@ -112,6 +142,12 @@ impl Hub {
         }
     }
 
+    /// A source says how well it sees. Its last words before it are in the log, and are told first.
+    pub fn health(&mut self, id: SubscriberId, health: Health) {
+        self.sources.health(id, health);
+        self.rung |= !self.sources.changed.is_empty();
+    }
+
     /// Whether a source of this name has announced itself.
     #[must_use]
     pub fn knows_source(&self, name: &str) -> bool {
@@ -126,13 +162,16 @@ impl Hub {
 
     /// A connection announces a source. What cannot be watched is worth a word to whoever announces it.
     pub(super) fn announce(&mut self, id: SubscriberId, announcement: Announcement) -> Option<String> {
-        let name = announcement.source.clone();
+        let (name, demand) = (announcement.source.clone(), announcement.demand);
         if !self.sources.announce(id, announcement) {
             return Some(format!(
                 "the hub watches {MAX_SOURCES} sources already; whether {name} is there is not known"
             ));
         }
         self.rung |= !self.sources.changed.is_empty();
+        if demand {
+            self.demands.listen(id, name);
+        }
         None
     }
 

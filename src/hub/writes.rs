@@ -6,6 +6,9 @@ impl Hub {
     /// The next subscriber with bytes to write.
     pub fn next_write(&mut self) -> Option<SubscriberId> {
         loop {
+            if self.sendable.is_empty() {
+                self.tell_demand();
+            }
             let id = self.sendable.pop_front()?;
             if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.outbox.is_empty() && !subscriber.blocked)
             {

@@ -75,10 +75,7 @@ impl Draft {
         check_name("source", &self.source)?;
         check_name("type", &self.event_type)?;
         for (part, name) in [("owner", &self.owner), ("repo", &self.repo)] {
-            check_length(part, name.len(), limits::MAX_REPO_BYTES)?;
-            if name.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
-                return Err(BadDraft { part, problem: "may not contain white space or `/`".into() });
-            }
+            check_repo(part, name)?;
         }
         if let Some(key) = &self.delivery_id {
             check_length("id", key.len(), limits::MAX_DELIVERY_ID_BYTES)?;
@@ -124,6 +121,15 @@ pub(super) fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft>
             part,
             problem: format!("{name:?} is not a name: use letters, digits, `_`, `-` and `.`"),
         });
+    }
+    Ok(())
+}
+
+/// The rule of an owner's and a repository's name.
+pub(super) fn check_repo(part: &'static str, name: &str) -> Result<(), BadDraft> {
+    check_length(part, name.len(), limits::MAX_REPO_BYTES)?;
+    if name.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
+        return Err(BadDraft { part, problem: "may not contain white space or `/`".into() });
     }
     Ok(())
 }

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::event::{Found, Record};
+use super::event::{Found, Record, check_repo};
 use super::expression::Expression;
-use super::limits::MAX_LOOP_CONDITIONS;
+use super::limits::{MAX_FILTERS, MAX_LOOP_CONDITIONS};
 use super::predicate::{Condition, Conjunction, Test};
 use super::row::{PartialEnvelope, Row};
 
 /// `owner/repo`, `owner/*` or `*`. GitHub's names ignore case, and so does this.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RepoFilter {
     /// Every event, also those without a repository.
     Any,
@@ -32,6 +33,18 @@ impl fmt::Display for RepoFilter {
     }
 }
 
+impl Serialize for RepoFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RepoFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RepoFilter, D::Error> {
+        RepoFilter::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The text is not `owner/repo`, `owner/*` or `*`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a repository filter: use `owner/repo`, `owner/*` or `*`")]
@@ -47,6 +60,21 @@ impl RepoFilter {
             Some((owner, repo)) if name(owner) && name(repo) => Ok(RepoFilter::Repo(owner.to_owned(), repo.to_owned())),
             _ => Err(BadRepoFilter(text.chars().take(80).collect())),
         }
+    }
+
+    /// The same in small letters, by which those that pass the same are known as equal; `None` if no event can pass,
+    /// because it names what no event may have as a name.
+    #[must_use]
+    pub fn folded(&self) -> Option<RepoFilter> {
+        let fold = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            check_repo("repo", &name).is_ok().then_some(name)
+        };
+        Some(match self {
+            RepoFilter::Any => RepoFilter::Any,
+            RepoFilter::Owner(owner) => RepoFilter::Owner(fold(owner)?),
+            RepoFilter::Repo(owner, repo) => RepoFilter::Repo(fold(owner)?, fold(repo)?),
+        })
     }
 
     /// Whether an event of this repository passes.
@@ -131,6 +159,23 @@ impl Filter {
         each.unwrap_or_default().concat()
     }
 
+    /// The sources that are asked for by name, each with the repositories of which it is asked. What asks for everything
+    /// asks no source in particular.
+    #[must_use]
+    pub fn demands(&self) -> Vec<(&str, Vec<RepoFilter>)> {
+        let everywhere = |repos: &[RepoFilter]| if repos.is_empty() { vec![RepoFilter::Any] } else { repos.to_vec() };
+        if let Some(name) = self.required().find_map(source) {
+            return vec![(name, everywhere(&self.repos))];
+        }
+        let mut demands = Vec::new();
+        for all in &self.alternatives {
+            let Some(names) = sources(all) else { continue };
+            let repos = everywhere(&repos(all).unwrap_or_else(|| self.repos.clone()));
+            demands.extend(names.into_iter().map(|name| (name, repos.clone())));
+        }
+        demands
+    }
+
     /// Whether the subscriber may have to hear of this row, told in a short time.
     #[must_use]
     pub fn may_concern(&self, row: &Row) -> bool {
@@ -192,12 +237,33 @@ fn sources(all: &Conjunction) -> Option<Vec<&str>> {
     all.groups().find_map(|group| group.iter().map(source).collect())
 }
 
-/// The source that a condition requires.
-fn source(condition: &Condition) -> Option<&str> {
-    match (&*condition.key, &condition.test) {
-        ("source" | "fields.source", Test::Equals(Value::String(name))) => Some(name),
+/// The repositories of which a conjunction requires one: the owner is named by an equality, and the repository may be.
+fn repos(all: &Conjunction) -> Option<Vec<RepoFilter>> {
+    let named = |key: &str| {
+        all.groups().find_map(|group| group.iter().map(|condition| equality(condition, key)).collect::<Option<Vec<_>>>())
+    };
+    let owners = named("owner")?;
+    let named_repos = named("repo").filter(|repos| repos.len() * owners.len() <= MAX_FILTERS);
+    let each = |owner: &str| match &named_repos {
+        Some(repos) => repos.iter().map(|repo| RepoFilter::Repo(owner.to_owned(), (*repo).to_owned())).collect(),
+        None => vec![RepoFilter::Owner(owner.to_owned())],
+    };
+    Some(owners.into_iter().flat_map(each).collect())
+}
+
+/// The text that a condition requires of one of the event's own names.
+fn equality<'a>(condition: &'a Condition, key: &str) -> Option<&'a str> {
+    match &condition.test {
+        Test::Equals(Value::String(text)) if condition.key.strip_prefix("fields.").unwrap_or(&condition.key) == key => {
+            Some(text)
+        }
         _ => None,
     }
+}
+
+/// The source that a condition requires.
+fn source(condition: &Condition) -> Option<&str> {
+    equality(condition, "source")
 }
 
 #[cfg(test)]
@@ -253,6 +319,38 @@ mod tests {
             assert_eq!(asks(not_before).wants(&record), wanted, "{not_before:?} {happened:?}");
             assert_eq!(asks(not_before).may_want(&record), wanted, "{not_before:?} {happened:?}");
         }
+    }
+
+    #[test]
+    fn a_demand_names_a_source_and_as_narrowly_as_it_is_simple_its_repositories() {
+        let demands = |repos: &[&str], alternatives: &[&[&str]], expression: Option<&str>| {
+            let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+            let filter = super::super::frame::Subscribe {
+                filters: if repos.is_empty() { strings(&["*"]) } else { strings(repos) },
+                alternatives: alternatives.iter().map(|all| strings(all)).collect(),
+                where_: expression.map(str::to_owned),
+                ..Default::default()
+            };
+            let filter = filter.filter().unwrap();
+            let demands = filter.demands().into_iter();
+            demands
+                .map(|(source, repos)| {
+                    let repos: Vec<_> = repos.iter().map(RepoFilter::to_string).collect();
+                    format!("{source}: {}", repos.join(" "))
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(demands(&[], &[], None), [""; 0], "a bare tail is no demand");
+        assert_eq!(demands(&["o/r"], &[], None), [""; 0]);
+        assert_eq!(demands(&[], &[&["conclusion=success"]], None), [""; 0]);
+        assert_eq!(demands(&[], &[&["source!=github"]], None), [""; 0]);
+        assert_eq!(demands(&[], &[&["source=github"]], None), ["github: *"]);
+        assert_eq!(demands(&["o/r", "p/*"], &[&["source=github", "x=1"]], None), ["github: o/r p/*"]);
+        assert_eq!(demands(&[], &[&["x=1"], &["source=github", "fields.owner=o", "repo=r"]], None), ["github: o/r"]);
+        assert_eq!(demands(&["q/q"], &[&["source=github", "owner=o", "owner=p"]], None), ["github: o/* p/*"]);
+        assert_eq!(demands(&[], &[&["source=github", "repo=r"]], None), ["github: *"], "of any owner");
+        assert_eq!(demands(&[], &[&["source=a", "source=b", "owner=o", "repo=r"]], None), ["a: o/r", "b: o/r"]);
+        assert_eq!(demands(&["o/r"], &[], Some("source == \"github\" && fields.x == 1")), ["github: o/r"]);
     }
 
     #[test]

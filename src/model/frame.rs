@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec;
 use super::id::EventId;
-use super::source::SourceStatus;
+use super::source::{Demand, SourceStatus};
 pub use super::subscribe::{Compile, Subscribe};
 
 /// The version of the wire that this crate speaks.
@@ -54,12 +54,28 @@ impl Rejection {
     }
 }
 
-/// What a client may say after it has subscribed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a source may say after it has subscribed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Said {
-    /// A source leaves, and not because it failed.
+    /// It leaves, and not because it failed.
     Bye,
+    /// How well it sees what it is for.
+    Health(Health),
+}
+
+/// How well a source sees what it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Health {
+    /// It does.
+    #[default]
+    Alive,
+    /// It does not, for this reason, and goes on trying.
+    Silent {
+        /// A sentence for a person.
+        reason: String,
+    },
 }
 
 // ---- hub to client --------------------------------------------------------------------------------------------
@@ -163,8 +179,10 @@ pub enum Control {
     Gap(Gap),
     /// The hub about itself.
     HubStatus(HubStatus),
-    /// A source has come, gone or died.
+    /// A source has come, gone or died, has become silent or is so no more.
     SourceStatus(SourceStatus),
+    /// Who waits for this source.
+    Demand(Demand),
     /// The hub stops; end of file follows.
     Shutdown {
         /// `stopping`, `handover`, `idle` or `error`.
@@ -270,7 +288,10 @@ mod tests {
             not_before: Some(-5),
             heartbeat: false,
             status: true,
-            announce: Some(Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}})).unwrap()),
+            announce: Some(
+                Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}, "demand": true, "silent": "y"}))
+                    .unwrap(),
+            ),
         };
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));
         assert_eq!(parse(&json!({"match": "a=1"})).unwrap().alternatives, [["a=1"]]);

@@ -41,6 +41,9 @@ pub const MAX_EVALUATION_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_SOURCES: usize = 64;
 /// What a source says about itself, in bytes of JSON: a command and a few words, not a manual.
 pub const MAX_DETAIL_BYTES: usize = 768;
+/// Repositories that a source is told to be asked for. Whoever is asked for more is asked for all: it costs a source less
+/// to look at everything than at so many. With the longest names they fit one frame.
+pub const MAX_DEMAND_FILTERS: usize = 64;
 /// Warnings in one acknowledgement. Whoever mistypes more reads the first ones first.
 pub const MAX_NOTES: usize = 8;
 /// Names of a kind (sources, types, fields) that are remembered. A machine has hundreds; where there are more, somebody
@@ -154,6 +157,67 @@ pub const SOURCE_BATCHES: usize = 4;
 /// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
 /// it is not any more.
 pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
+
+// ---- the poller of GitHub --------------------------------------------------------------------------------------
+
+/// Repositories that one poller watches: what a person works on, many times over. Each has its place in the position.
+pub const MAX_REPOSITORIES: usize = 64;
+/// Entries of a directory of checkouts that are looked at: a home's `src`, and not a mistyped `/`.
+pub const MAX_CHECKOUTS: usize = 1_024;
+/// Between two looks at a repository that somebody waits for, if nobody sets `interval`: half of it is how late a waiter
+/// hears on average. An answer that nothing has changed costs nothing of the quota.
+pub const GITHUB_INTERVAL: Duration = Duration::from_secs(10);
+/// Shortest `interval` that may be set: GitHub's own pages look once in a few seconds.
+pub const GITHUB_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Longest time between two looks at a repository that somebody waits for while nothing runs there: what a person who
+/// has pushed just now waits at most until the run is seen to have begun.
+pub const GITHUB_INTERVAL_IDLE: Duration = Duration::from_mins(1);
+/// The distance of two looks grows by one part of this of the time for which nothing has changed.
+pub const GITHUB_SLOWING: u32 = 10;
+/// The share of the hourly quota that the poller uses at most, in percent, if nobody sets `budget`: the rest is for `gh`,
+/// editors and scripts, which share the token.
+pub const GITHUB_BUDGET_PERCENT: u64 = 20;
+/// The part of its share that the poller may use at any speed, in percent; the rest is spread evenly over the hour.
+pub const GITHUB_BURST_PERCENT: u64 = 10;
+/// Runs of one page: those of a few days of one repository, in less than half a megabyte.
+pub const GITHUB_RUNS_PER_PAGE: usize = 30;
+/// Pages of runs that are asked for after an outage or a sleep. Whoever was away for longer than 300 runs is told so.
+pub const GITHUB_RUN_PAGES: usize = 10;
+/// Jobs of one page, the most that GitHub lists.
+pub const GITHUB_JOBS_PER_PAGE: usize = 100;
+/// Pages of jobs of one run. A matrix has at most 256 jobs, and reusable workflows several of them.
+pub const GITHUB_JOB_PAGES: usize = 5;
+/// Runs of one repository whose jobs are asked for at each look, the newest: more would be a look that takes minutes.
+pub const GITHUB_RUNS_WITH_JOBS: usize = 10;
+/// Runs that have left the first page while they go on, and are asked for one by one: more are not finished by anybody.
+pub const GITHUB_OPEN_RUNS: usize = 20;
+/// How late something is told to say when it happened: more than a look or two.
+pub const GITHUB_LATE: Duration = Duration::from_secs(10);
+/// Largest answer of the API, in bytes: a page of runs or jobs has less than one megabyte.
+pub const GITHUB_ANSWER_BYTES: u64 = 8 * 1024 * 1024;
+/// How much of an answer that is an error is read, in bytes: a sentence and a link.
+pub const GITHUB_ERROR_BYTES: u64 = 64 * 1024;
+/// Longest validator (`ETag`, `Last-Modified`) that is kept, in bytes: GitHub's have 70.
+pub const MAX_VALIDATOR_BYTES: usize = 256;
+/// How long a connection to the API may take.
+pub const GITHUB_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take in all: GitHub gives up after 10 s, and a slow line gets a page in this time.
+pub const GITHUB_TIMEOUT: Duration = Duration::from_secs(30);
+/// Redirects that are followed for one request: a repository that was renamed, twice.
+pub const GITHUB_REDIRECTS: usize = 3;
+/// First pause after a failure that may pass; doubles up to [`GITHUB_RETRY_MAX`].
+pub const GITHUB_RETRY_MIN: Duration = Duration::from_secs(2);
+/// Longest pause after a failure that may pass: a machine that comes back from its sleep is noticed by then.
+pub const GITHUB_RETRY_MAX: Duration = Duration::from_mins(5);
+/// First pause after a limit that does not say how long it lasts: what GitHub asks for; doubles up to
+/// [`GITHUB_LIMIT_MAX`].
+pub const GITHUB_LIMIT_MIN: Duration = Duration::from_mins(1);
+/// Longest pause after a limit, whatever it says: the quota's own period, twice.
+pub const GITHUB_LIMIT_MAX: Duration = Duration::from_hours(2);
+/// Between two looks at a repository that GitHub does not show, while somebody waits for it.
+pub const GITHUB_FAULT_RETRY: Duration = Duration::from_mins(15);
+/// How long `gh` may take to say its token: a keyring that asks its owner takes longer, and is not asked again for that.
+pub const GH_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 //! Sources that say of themselves that they are there: an announcement, which holds for as long as its connection is
-//! open, and what becomes known to others, a status. PROTOCOL.md, "Announcing a source", is the normative text.
+//! open; what becomes known to others, a status; and what a source hears, the demand. PROTOCOL.md, "Announcing a source",
+//! is the normative text.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,18 +8,25 @@ use serde_json::{Map, Value};
 use super::event::{check_name, is_too_deep};
 use super::filter::RepoFilter;
 use super::limits::MAX_DETAIL_BYTES;
+use super::text::one_line;
 
 /// What a source knows about itself: `start`, a command that would bring it back, and whatever else it likes.
 pub type Detail = Map<String, Value>;
 
 /// A connection is a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Announcement {
     /// The source of the events.
     pub source: String,
     /// What it knows about itself.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub detail: Detail,
+    /// Whether it wants to hear who waits for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub demand: bool,
+    /// Why it sees nothing just now, if it does not: a sentence for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
 }
 
 impl Announcement {
@@ -38,7 +46,17 @@ impl Announcement {
         if detail.get("start").is_some_and(|start| !start.is_string()) {
             return Err("honest: its `detail.start` is the text of a command".to_owned());
         }
-        Ok(Announcement { source: source.to_owned(), detail })
+        let demand = match value.get("demand") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(demand)) => *demand,
+            Some(_) => return Err("plain: its `demand` is true or false".to_owned()),
+        };
+        let silent = match value.get("silent") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(reason)) => Some(reason.clone()),
+            Some(_) => return Err("plain: its `silent` is a sentence".to_owned()),
+        };
+        Ok(Announcement { source: source.to_owned(), detail, demand, silent })
     }
 
     /// Whether it is started by whoever needs it, so that it is there also when it is not running.
@@ -54,6 +72,8 @@ impl Announcement {
 pub enum SourceState {
     /// It is there, or is started by whoever needs it.
     Alive,
+    /// It is there, sees nothing of what it is for, and goes on trying; `detail.reason` says why.
+    Silent,
     /// It has said goodbye.
     Gone,
     /// It ended without a goodbye.
@@ -81,12 +101,36 @@ impl SourceStatus {
     pub fn start(&self) -> Option<&str> {
         self.detail.get("start").and_then(Value::as_str)
     }
+
+    /// Why it is silent, if it is and has told.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.detail.get("reason").and_then(Value::as_str).filter(|_| self.state == SourceState::Silent)
+    }
+}
+
+/// What a source says about itself, and why it is silent: cleaned, and cut so that both together keep to the bound.
+#[must_use]
+pub fn with_reason(mut detail: Detail, reason: &str) -> Detail {
+    let mut reason = one_line(reason);
+    loop {
+        detail.insert("reason".to_owned(), reason.as_str().into());
+        let excess = Value::Object(detail.clone()).to_string().len().saturating_sub(MAX_DETAIL_BYTES);
+        if excess == 0 {
+            return detail;
+        }
+        if reason.is_empty() {
+            detail.remove("reason");
+            return detail;
+        }
+        reason.truncate(reason.floor_char_boundary(reason.len().saturating_sub(excess)));
+    }
 }
 
 /// Who waits for events of a source: the repositories that its subscribers ask for. Nobody waits when there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
-    /// Each as it was asked for; `*` is every repository.
+    /// Each in small letters, because a repository's name ignores case; `*` is every repository.
     pub filters: Vec<RepoFilter>,
 }
 
@@ -110,9 +154,26 @@ mod tests {
             (json!({"source": "docker", "detail": {"x": "y".repeat(MAX_DETAIL_BYTES)}}), "bytes"),
             (json!({"source": "docker", "detail": {"x": nested}}), "small"),
             (json!({"source": "docker", "detail": {"start": ["rm"]}}), "`detail.start`"),
+            (json!({"source": "docker", "demand": 1}), "`demand`"),
+            (json!({"source": "docker", "silent": true}), "`silent`"),
         ] {
             let sentence = Announcement::parse(&bad).unwrap_err();
             assert!(sentence.contains(named), "{bad}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_clean_and_keeps_to_the_bound_of_the_details() {
+        let detail = |bytes: usize| Detail::from_iter([("x".to_owned(), json!("y".repeat(bytes)))]);
+        assert_eq!(with_reason(detail(1), "a\u{1b}[31m\nb")["reason"], "a [31m b");
+        for bytes in [1, 300, 700, 740, 750, MAX_DETAIL_BYTES - 8] {
+            for reason in ["\"".repeat(400), "ä".repeat(400), "plain".to_owned()] {
+                let told = with_reason(detail(bytes), &reason);
+                let length = Value::Object(told.clone()).to_string().len();
+                assert!(length <= MAX_DETAIL_BYTES, "{bytes}: {length}");
+                assert!(bytes > 740 || told["reason"].as_str().unwrap().len() > 1, "{bytes}: {told:?}");
+                assert_eq!(told["x"], detail(bytes)["x"]);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub mod github;
 mod outlet;
 pub mod service;
 
-pub use outlet::{Health, Outlet};
+pub use outlet::Outlet;
 
 use crate::config::section::Section;
 use crate::config::settings::BadSettings;
@@ -51,6 +51,11 @@ impl Setup {
             "github" => github::Setup::of(section).map(Setup::Github),
             _ => command::Setup::of(section).map(Setup::Command),
         }
+    }
+
+    /// Whether the source does more while somebody waits for it. The others are not woken by those who come and go.
+    fn follows_demand(&self) -> bool {
+        matches!(self, Setup::Github(_))
     }
 
     /// The work of the source. It may be cancelled at any time.

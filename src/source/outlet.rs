@@ -7,18 +7,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
+use crate::model::frame::Health;
 use crate::model::source::Demand;
+use crate::model::text::one_line;
 use crate::store::Appended;
-
-/// How well a worker sees what it is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// It does.
-    #[default]
-    Seeing,
-    /// It does not, for this reason, and goes on trying.
-    Silent(String),
-}
 
 /// Events and the position that is reached with them, on their way to the log.
 #[derive(Debug)]
@@ -75,12 +67,14 @@ impl Outlet {
 
     /// The worker sees what it is for, again or for the first time.
     pub fn seeing(&self) {
-        self.set(Health::Seeing);
+        self.set(Health::Alive);
     }
 
-    /// The worker does not see what it is for, and goes on trying. The reason is a sentence for a person.
+    /// The worker does not see what it is for, and goes on trying. The reason is a sentence for a person; it is cleaned
+    /// here. Whoever waits for the source hears it, and goes on waiting: what may have to be waited for for ever is
+    /// [`Broken`](super::Broken) instead.
     pub fn silent(&self, reason: impl Into<String>) {
-        self.set(Health::Silent(reason.into()));
+        self.set(Health::Silent { reason: one_line(&reason.into()) });
     }
 
     /// Who waits for events of this source, and when that changes.

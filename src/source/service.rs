@@ -9,12 +9,14 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use super::outlet::{Batch, Outlet};
-use super::{Broken, Health, Setup};
+use super::{Broken, Setup};
 use crate::client::{Announced, BusError, Options, Publisher};
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
+use crate::model::frame::Health;
 use crate::model::limits::{GRACE, SOURCE_BATCHES, SOURCE_LOG_RETRY};
-use crate::model::source::{Announcement, Demand, Detail};
+use crate::model::source::{Announcement, Detail};
+use crate::sys::manager;
 
 /// A source to run.
 #[derive(Debug)]
@@ -51,12 +53,13 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>, ready: impl FnOnce(
     let publisher = Publisher::open(&directories)?;
     let position = publisher.position(&name)?;
     let detail = Detail::from_iter([("start".to_owned(), start.into())]);
-    let announcement = Announcement { source: name.clone(), detail };
+    let announcement =
+        Announcement { source: name.clone(), detail, demand: setup.follows_demand(), ..Announcement::default() };
     let mut announced = Announced::open(&directories, announcement, Options { grace: GRACE }).await?;
     let (batches, handed_over) = mpsc::channel(SOURCE_BATCHES);
     let committing = commit(publisher, name.clone(), handed_over);
-    let (health, mut healths) = watch::channel(Health::Seeing);
-    let (_demands, demand) = watch::channel(Demand::default());
+    let (health, demand) = (announced.health(), announced.demand());
+    let mut healths = health.subscribe();
     let outlet = Outlet { name: name.clone(), directories, position, batches, health, demand };
     ready();
     let broken = tokio::select! {
@@ -90,8 +93,14 @@ async fn keep(announced: &mut Announced) {
 async fn tell(name: &str, healths: &mut watch::Receiver<Health>) {
     while healths.changed().await.is_ok() {
         match &*healths.borrow_and_update() {
-            Health::Seeing => warn!(source = name, "sees again what it is for"),
-            Health::Silent(reason) => warn!(source = name, reason, "sees nothing, and goes on trying"),
+            Health::Alive => {
+                warn!(source = name, "sees again what it is for");
+                manager::status("Watching");
+            }
+            Health::Silent { reason } => {
+                warn!(source = name, reason, "sees nothing, and goes on trying");
+                manager::status(&format!("Sees nothing: {reason}"));
+            }
         }
     }
     std::future::pending::<()>().await;

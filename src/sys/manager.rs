@@ -35,6 +35,11 @@ pub fn reloading() {
     tell(&["RELOADING=1".to_owned(), format!("MONOTONIC_USEC={microseconds}")]);
 }
 
+/// Tells the manager what the service does now.
+pub fn status(status: &str) {
+    tell(&[status_line(status)]);
+}
+
 /// How long the manager waits for a sign of life before it kills this process; none if it does not.
 #[cfg(target_os = "linux")]
 #[must_use]

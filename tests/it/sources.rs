@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use waitbus::client::{Announced, Options};
 use waitbus::config::directories::Directories;
 use waitbus::model::limits::{GRACE, MAX_SOURCES};
-use waitbus::model::source::{Announcement, Detail};
+use waitbus::model::source::Announcement;
 
 use crate::harness::{Bus, Subscriber};
 
@@ -184,7 +184,7 @@ fn a_goodbye_reaches_a_hub_that_has_not_answered_the_announcement_yet() {
             called(&listener).send(answer.as_bytes());
             (called(&listener), listener)
         });
-        let announcement = Announcement { source: "fs".into(), detail: Detail::new() };
+        let announcement = Announcement { source: "fs".into(), ..Announcement::default() };
         let mut source = Announced::open(&directories, announcement, Options { grace: GRACE }).await.unwrap();
         let (mut hub, _listener) = tokio::select! {
             ended = source.keep() => panic!("{ended:?}"),
@@ -203,7 +203,7 @@ fn an_announcement_outlives_its_hub_and_ends_with_a_goodbye() {
     let directories = Directories { runtime: bus.runtime(), state: bus.state(), config: bus.root().join("config") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let announcement = Announcement { source: "fs".into(), detail: Detail::new() };
+        let announcement = Announcement { source: "fs".into(), ..Announcement::default() };
         let mut source = Announced::open(&directories, announcement, Options { grace: GRACE }).await.unwrap();
         assert!(source.notes().is_empty());
         let mut waiter = bus.subscribe(&json!({"match": "source=fs"}));
