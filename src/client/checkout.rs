@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::forge::Forge;
 use crate::model::limits::{GIT_OUTPUT_BYTES, GIT_TIMEOUT};

@@ -295,7 +295,7 @@ mod tests {
             repos: vec![RepoFilter::parse(repo).unwrap()],
             event_types: vec![kind.into()],
             alternatives: vec![Conjunction::new(vec![Condition::parse(condition).unwrap()])],
-            where_: None,
+            ..Filter::default()
         };
         assert!(Filter::default().wants(&record));
         assert!(filter("octo/hello", "finished", "conclusion=success").wants(&record));

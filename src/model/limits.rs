@@ -189,8 +189,9 @@ pub const GITHUB_JOBS_PER_PAGE: usize = 100;
 pub const GITHUB_JOB_PAGES: usize = 5;
 /// Runs of one repository whose jobs are asked for at each look, the newest: more would be a look that takes minutes.
 pub const GITHUB_RUNS_WITH_JOBS: usize = 10;
-/// Runs that have left the first page while they go on, and are asked for one by one: more are not finished by anybody.
-pub const GITHUB_OPEN_RUNS: usize = 20;
+/// Runs of one repository that are followed although they have left the first page, the newest: they go on, or their jobs
+/// are not told yet. Each costs a request at each look.
+pub const GITHUB_FOLLOWED_RUNS: usize = 20;
 /// How late something is told to say when it happened: more than a look or two.
 pub const GITHUB_LATE: Duration = Duration::from_secs(10);
 /// Largest answer of the API, in bytes: a page of runs or jobs has less than one megabyte.
@@ -216,6 +217,8 @@ pub const GITHUB_LIMIT_MIN: Duration = Duration::from_mins(1);
 pub const GITHUB_LIMIT_MAX: Duration = Duration::from_hours(2);
 /// Between two looks at a repository that GitHub does not show, while somebody waits for it.
 pub const GITHUB_FAULT_RETRY: Duration = Duration::from_mins(15);
+/// How much of GitHub's own words about a refusal is repeated, in characters: a sentence.
+pub const MAX_FAULT_CHARS: usize = 100;
 /// How long `gh` may take to say its token: a keyring that asks its owner takes longer, and is not asked again for that.
 pub const GH_TIMEOUT: Duration = Duration::from_secs(5);
 

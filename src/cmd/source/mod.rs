@@ -1,5 +1,7 @@
 //! `waitbus source`: runs one source in the foreground.
 
+mod github;
+
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
@@ -25,18 +27,26 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Github(github::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
     #[command(external_subcommand)]
     Run(Vec<OsString>),
 }
 
 pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit, Failure> {
-    let What::Run(words) = arguments.what;
     let settings = Settings::load(&directories).map_err(Failure::usage)?;
-    let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let setup = setup(&settings, &name)?;
+    let (name, setup, start) = match arguments.what {
+        What::Github(arguments) => {
+            let start = arguments.start();
+            ("github".to_owned(), arguments.setup(setup(&settings, "github")?)?, start)
+        }
+        What::Run(words) => {
+            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let (setup, start) = (setup(&settings, &name)?, format!("waitbus source {name}"));
+            (name, setup, start)
+        }
+    };
     logging::start(settings.log.unwrap_or(Level::INFO));
-    let start = format!("waitbus source {name}");
     block_on(serve(Plan { directories, name, setup, start }))
 }
 

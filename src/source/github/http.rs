@@ -24,7 +24,7 @@ const USER_AGENT: &str = concat!("waitbus/", env!("CARGO_PKG_VERSION"), " (", en
 
 /// The address below which the API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base {
+pub(super) struct Base {
     origin: String,
     prefix: String,
     host: String,
@@ -32,10 +32,10 @@ pub struct Base {
 
 impl Base {
     /// GitHub's own.
-    pub const PUBLIC: &str = "https://api.github.com";
+    pub(super) const PUBLIC: &str = "https://api.github.com";
 
     /// Reads an address; the error is a sentence.
-    pub fn parse(text: &str) -> Result<Base, String> {
+    pub(super) fn parse(text: &str) -> Result<Base, String> {
         let wrong = || format!("{text:?} is not the address of an API: it looks like {}", Base::PUBLIC);
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(wrong)?;
@@ -51,14 +51,12 @@ impl Base {
     }
 
     /// The host of the repositories whose API this is: that of their remotes.
-    #[must_use]
-    pub fn forge(&self) -> &str {
+    pub(super) fn forge(&self) -> &str {
         if self.host == "api.github.com" { "github.com" } else { &self.host }
     }
 
     /// The path of an address below this one; `None` if it leads anywhere else.
-    #[must_use]
-    pub fn path(&self, address: &str) -> Option<String> {
+    pub(super) fn path(&self, address: &str) -> Option<String> {
         let path = if address.starts_with('/') {
             address.strip_prefix(&self.prefix)?
         } else {
