@@ -23,6 +23,7 @@ mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
 mod endings;
+mod github_poll;
 #[cfg(target_os = "linux")]
 mod handover;
 mod hostile;
