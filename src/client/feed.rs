@@ -97,7 +97,17 @@ impl Feed {
             Err(Failure::Bus(error)) => return Err(error),
         };
         let backlog = if subscribe.since.is_some() { Backlog::Unknown } else { Backlog::None };
-        Ok(Feed { directories: directories.clone(), subscribe, options, path, cursor, notes, source, backlog, silent: HashSet::new() })
+        Ok(Feed {
+            directories: directories.clone(),
+            subscribe,
+            options,
+            path,
+            cursor,
+            notes,
+            source,
+            backlog,
+            silent: HashSet::new(),
+        })
     }
 
     /// Where it comes from.

@@ -173,7 +173,10 @@ impl Patience {
     pub(super) fn silent(&self, status: &SourceStatus) {
         if !self.quiet {
             let reason = one_line(status.reason().unwrap_or("it has not told why"));
-            output::say(&format!("waitbus: the source {} sees nothing, and goes on trying: {reason}", one_line(&status.source)));
+            output::say(&format!(
+                "waitbus: the source {} sees nothing, and goes on trying: {reason}",
+                one_line(&status.source)
+            ));
         }
     }
 }

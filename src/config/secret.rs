@@ -40,11 +40,8 @@ pub const ALERTMANAGER_WEBHOOK: Known = Known {
     service: "waitbus-webhook.service",
 };
 /// What the source `github` shows to GitHub when it asks.
-pub const GITHUB_TOKEN: Known = Known {
-    name: "github-token",
-    which: "one that GitHub has made for you",
-    service: "waitbus-source@github.service",
-};
+pub const GITHUB_TOKEN: Known =
+    Known { name: "github-token", which: "one that GitHub has made for you", service: "waitbus-source@github.service" };
 /// All of them.
 pub const KNOWN: [Known; 2] = [GITHUB_WEBHOOK, ALERTMANAGER_WEBHOOK];
 

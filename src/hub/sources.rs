@@ -62,7 +62,8 @@ impl Sources {
             return false;
         }
         let (detail_of_none, reason) = (Detail::new(), String::new());
-        let dead = Source { state: SourceState::Dead, detail: detail_of_none, connections: 0, silent: 0, reason, changed: 0 };
+        let dead =
+            Source { state: SourceState::Dead, detail: detail_of_none, connections: 0, silent: 0, reason, changed: 0 };
         let known = self.known.entry(source.clone()).or_insert(dead);
         known.connections += 1;
         known.detail = detail;

@@ -240,7 +240,8 @@ fn sources(all: &Conjunction) -> Option<Vec<&str>> {
 /// The repositories of which a conjunction requires one: the owner is named by an equality, and the repository may be.
 fn repos(all: &Conjunction) -> Option<Vec<RepoFilter>> {
     let named = |key: &str| {
-        all.groups().find_map(|group| group.iter().map(|condition| equality(condition, key)).collect::<Option<Vec<_>>>())
+        all.groups()
+            .find_map(|group| group.iter().map(|condition| equality(condition, key)).collect::<Option<Vec<_>>>())
     };
     let owners = named("owner")?;
     let named_repos = named("repo").filter(|repos| repos.len() * owners.len() <= MAX_FILTERS);
@@ -309,12 +310,9 @@ mod tests {
     fn what_says_that_it_happened_before_is_left_out_for_whoever_asks_what_happens() {
         let told = |happened: Option<i64>| record(1, "github", &json!({"happened_at": happened}));
         let asks = |not_before| Filter { not_before, ..Filter::default() };
-        for (not_before, happened, wanted) in [
-            (Some(10), Some(9), false),
-            (Some(10), Some(10), true),
-            (Some(10), None, true),
-            (None, Some(9), true),
-        ] {
+        for (not_before, happened, wanted) in
+            [(Some(10), Some(9), false), (Some(10), Some(10), true), (Some(10), None, true), (None, Some(9), true)]
+        {
             let record = told(happened);
             assert_eq!(asks(not_before).wants(&record), wanted, "{not_before:?} {happened:?}");
             assert_eq!(asks(not_before).may_want(&record), wanted, "{not_before:?} {happened:?}");

@@ -289,8 +289,10 @@ mod tests {
             heartbeat: false,
             status: true,
             announce: Some(
-                Announcement::parse(&json!({"source": "docker", "detail": {"start": "x"}, "demand": true, "silent": "y"}))
-                    .unwrap(),
+                Announcement::parse(
+                    &json!({"source": "docker", "detail": {"start": "x"}, "demand": true, "silent": "y"}),
+                )
+                .unwrap(),
             ),
         };
         assert_eq!(Subscribe::parse(&serde_json::to_vec(&subscribe).unwrap()), Ok(subscribe));

@@ -183,10 +183,14 @@ pub const GITHUB_BURST_PERCENT: u64 = 10;
 pub const GITHUB_RUNS_PER_PAGE: usize = 30;
 /// Pages of runs that are asked for after an outage or a sleep. Whoever was away for longer than 300 runs is told so.
 pub const GITHUB_RUN_PAGES: usize = 10;
-/// Jobs of one page, the most that GitHub lists.
-pub const GITHUB_JOBS_PER_PAGE: usize = 100;
-/// Pages of jobs of one run. A matrix has at most 256 jobs, and reusable workflows several of them.
-pub const GITHUB_JOB_PAGES: usize = 5;
+/// Jobs, checks or statuses of one page, the most that GitHub lists.
+pub const GITHUB_ITEMS_PER_PAGE: usize = 100;
+/// Pages of jobs of one run, or of checks of one commit. A matrix has at most 256 jobs, and reusable workflows several of
+/// them.
+pub const GITHUB_LIST_PAGES: usize = 5;
+/// Commits of one repository whose checks and statuses are asked for, the newest that have runs: what was pushed just now,
+/// and what it is compared with.
+pub const GITHUB_COMMITS: usize = 3;
 /// Runs of one repository whose jobs are asked for at each look, the newest: more would be a look that takes minutes.
 pub const GITHUB_RUNS_WITH_JOBS: usize = 10;
 /// Runs of one repository that are followed although they have left the first page, the newest: they go on, or their jobs

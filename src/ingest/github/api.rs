@@ -1,7 +1,9 @@
-//! What GitHub's REST API says of workflow runs and their jobs, as the events that a webhook would have brought.
+//! What GitHub's REST API says of workflow runs, their jobs, and the checks and statuses of their commits, as the events that a webhook would have brought.
 //!
 //! An item of a list is put into the envelope that a delivery has, and from there on the tables are the same. An item that
 //! is odd is left out; a body that is no list is an error, because something else has answered than the API.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,11 +71,13 @@ pub struct Run {
     pub draft: Draft,
 }
 
-/// A job of a run, as it is listed.
+/// Something that belongs to a run or a commit, as it is listed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Job {
+pub struct Item {
     /// When it came to where it is, by GitHub's clock, in nanoseconds since the epoch.
     pub changed: Option<i64>,
+    /// Whether it goes on.
+    pub is_open: bool,
     /// The event that says so.
     pub draft: Draft,
 }
@@ -102,9 +106,29 @@ pub fn single_run(body: &[u8]) -> Result<Run, BadAnswer> {
 
 /// A page of `GET /repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt}/jobs`, of the run of which this is the
 /// event.
-pub fn jobs(body: &[u8], of: &Draft) -> Result<Vec<Job>, BadAnswer> {
+pub fn jobs(body: &[u8], of: &Draft) -> Result<Vec<Item>, BadAnswer> {
     let items = list(body, "jobs")?;
     Ok(items.into_iter().filter_map(|item| job(item, of)).collect())
+}
+
+/// A page of `GET /repos/{owner}/{repo}/commits/{sha}/check-runs`, of a commit that this event of a run is about. The
+/// checks that GitHub makes of the jobs of runs are left out.
+pub fn checks(body: &[u8], of: &Draft) -> Result<Vec<Item>, BadAnswer> {
+    let items = list(body, "check_runs")?;
+    let is_job = |item: &Value| item.pointer("/app/slug").and_then(Value::as_str) == Some("github-actions");
+    Ok(items.into_iter().filter(|item| !is_job(item)).filter_map(|item| check(item, of)).collect())
+}
+
+/// `GET /repos/{owner}/{repo}/commits/{sha}/statuses`, likewise: the newest of each context.
+pub fn statuses(body: &[u8], of: &Draft) -> Result<Vec<Item>, BadAnswer> {
+    let items: Vec<Value> = serde_json::from_slice(body)?;
+    let mut contexts = BTreeSet::new();
+    // The newest come first.
+    let newest = items.into_iter().filter(|item| {
+        let context = item.get("context").and_then(Value::as_str).unwrap_or_default();
+        contexts.insert(context.to_owned())
+    });
+    Ok(newest.filter_map(|item| status(item, of)).collect())
 }
 
 fn list(body: &[u8], name: &'static str) -> Result<Vec<Value>, BadAnswer> {
@@ -134,21 +158,49 @@ fn run(mut item: Value) -> Option<Run> {
     Some(Run { id, reached: Reached { attempt, stage, conclusion }, changed, draft })
 }
 
-fn job(item: Value, of: &Draft) -> Option<Job> {
+fn repository(of: &Draft) -> Value {
+    let (owner, repo) = (&of.owner, &of.repo);
+    json!({"name": repo, "full_name": format!("{owner}/{repo}"), "owner": {"login": owner}})
+}
+
+fn job(item: Value, of: &Draft) -> Option<Item> {
     let status = item.get("status")?.as_str()?.to_owned();
     let changed = match &*status {
         "completed" => time(&item, "completed_at"),
         "in_progress" => time(&item, "started_at"),
         _ => time(&item, "created_at"),
     };
-    let (owner, repo) = (&of.owner, &of.repo);
     let payload = json!({
         "action": status,
         "workflow_job": item,
-        "repository": {"name": repo, "full_name": format!("{owner}/{repo}"), "owner": {"login": owner}},
+        "repository": repository(of),
         "sender": {"login": of.fields.get("actor")},
     });
-    Some(Job { changed, draft: draft("workflow_job", &payload)? })
+    Some(Item { changed, is_open: status != "completed", draft: draft("workflow_job", &payload)? })
+}
+
+fn check(mut item: Value, of: &Draft) -> Option<Item> {
+    let is_open = item.get("status")?.as_str()? != "completed";
+    let changed = time(&item, if is_open { "started_at" } else { "completed_at" });
+    // A delivery has it, and the list does not.
+    if let (Some(Value::Object(suite)), Some(branch)) = (item.get_mut("check_suite"), of.fields.get("head_branch")) {
+        suite.entry("head_branch").or_insert_with(|| branch.clone());
+    }
+    let action = if is_open { "created" } else { "completed" };
+    let payload = json!({"action": action, "check_run": item, "repository": repository(of)});
+    Some(Item { changed, is_open, draft: draft("check_run", &payload)? })
+}
+
+fn status(mut item: Value, of: &Draft) -> Option<Item> {
+    let is_open = item.get("state")?.as_str()? == "pending";
+    let changed = time(&item, "created_at");
+    let status = item.as_object_mut()?;
+    status.insert("sha".to_owned(), of.fields.get("head_sha")?.clone());
+    status.insert("repository".to_owned(), repository(of));
+    if let Some(creator) = status.get("creator").filter(|creator| creator.is_object()).cloned() {
+        status.insert("sender".to_owned(), creator);
+    }
+    Some(Item { changed, is_open, draft: draft("status", &item)? })
 }
 
 /// The event of a payload as a delivery would have it; `None` for what is no transition.
@@ -170,6 +222,9 @@ mod tests {
     const RUN: &str = include_str!("../../../tests/payloads/github/workflow_run.completed.payload.json");
     const JOB: &str =
         include_str!("../../../tests/payloads/github/workflow_job.completed.failure.with-organization.payload.json");
+
+    const CHECK: &str = include_str!("../../../tests/payloads/github/check_run.completed.payload.json");
+    const STATUS: &str = include_str!("../../../tests/payloads/github/status.payload.json");
 
     /// What a delivery tells.
     fn delivered(event: &str, payload: &Value) -> Draft {
@@ -245,6 +300,62 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_check_and_a_listed_status_are_the_events_that_their_deliveries_are() {
+        let payload: Value = serde_json::from_str(CHECK).unwrap();
+        let check = &payload["check_run"];
+        let of = Draft {
+            owner: payload["repository"]["owner"]["login"].as_str().unwrap().to_owned(),
+            repo: payload["repository"]["name"].as_str().unwrap().to_owned(),
+            fields: json!({"head_branch": check["check_suite"]["head_branch"]}).as_object().cloned().unwrap(),
+            ..Draft::default()
+        };
+        let mut listed = check.clone();
+        listed["check_suite"] = json!({"id": check["check_suite"]["id"]});
+        let mut job = listed.clone();
+        job["app"]["slug"] = "github-actions".into();
+        let found = checks(json!({"check_runs": [listed, job]}).to_string().as_bytes(), &of).unwrap();
+        assert_eq!(found.len(), 1, "a check of Actions is a job");
+        let mut delivered = delivered("check_run", &payload);
+        // The list does not say who asked for it.
+        delivered.fields.remove("actor");
+        same(&found[0].draft, &delivered);
+        assert!(!found[0].is_open);
+
+        let payload: Value = serde_json::from_str(STATUS).unwrap();
+        let mut listed = json!({"creator": payload["sender"], "created_at": payload["created_at"]});
+        for key in ["id", "state", "description", "target_url", "context"] {
+            listed[key] = payload[key].clone();
+        }
+        let of = Draft {
+            owner: payload["repository"]["owner"]["login"].as_str().unwrap().to_owned(),
+            repo: payload["repository"]["name"].as_str().unwrap().to_owned(),
+            fields: json!({"head_sha": payload["sha"]}).as_object().cloned().unwrap(),
+            ..Draft::default()
+        };
+        let mut older = listed.clone();
+        (older["id"], older["state"]) = (1.into(), "pending".into());
+        let found = statuses(json!([listed, older]).to_string().as_bytes(), &of).unwrap();
+        assert_eq!(found.len(), 1, "the newest of its context");
+        let mut delivered = self::delivered("status", &payload);
+        // Nor where the commit is shown.
+        delivered.fields.remove("url");
+        same(&found[0].draft, &delivered);
+    }
+
+    #[test]
+    fn an_end_of_a_check_has_a_key_and_another_end_has_another() {
+        let mut payload: Value = serde_json::from_str(CHECK).unwrap();
+        let key = |payload: &Value| delivered("check_run", payload).delivery_id.unwrap();
+        let first = key(&payload);
+        payload["check_run"]["completed_at"] = "2030-01-01T00:00:00Z".into();
+        assert_ne!(key(&payload), first, "an app may end it again, as it ended before");
+        payload["check_run"]["completed_at"] = "a b".into();
+        assert_eq!(key(&payload), "d1");
+        payload["action"] = "requested_action".into();
+        assert_eq!(key(&payload), "d1", "a button may be pressed twice");
+    }
+
+    #[test]
     fn a_transition_has_one_key_whoever_tells_it_and_nothing_else_has_one() {
         let payload: Value = serde_json::from_str(RUN).unwrap();
         let key = |payload: &Value| delivered("workflow_run", payload).delivery_id.unwrap();
@@ -288,6 +399,7 @@ mod tests {
         for bad in [&b""[..], b"[]", b"{}", b"<html>", br#"{"workflow_runs":{}}"#, &whole[..whole.len() / 2]] {
             runs(bad).unwrap_err();
             jobs(bad, &Draft::default()).unwrap_err();
+            checks(bad, &Draft::default()).unwrap_err();
             single_run(bad).unwrap_err();
         }
     }
@@ -300,7 +412,8 @@ mod tests {
             conclusion: conclusion.map(str::to_owned),
         };
         let (requested, runs) = (reached(1, Stage::Requested, None), reached(1, Stage::InProgress, None));
-        let (fails, consent) = (reached(1, Stage::Completed, Some("failure")), reached(1, Stage::Completed, Some("action_required")));
+        let (fails, consent) =
+            (reached(1, Stage::Completed, Some("failure")), reached(1, Stage::Completed, Some("action_required")));
         for (new, known, news) in [
             (&runs, &requested, true),
             (&fails, &requested, true),

@@ -5,7 +5,7 @@
 //! person (`summary`). A payload that is signed but odd (a number where a text belongs, a title of a megabyte) is still
 //! somebody's event: what does not fit is left out, and the payload is stored as it was received.
 //!
-//! What a run or a job comes to is told by deliveries and by the API ([`api`]), so its key is made of what it says
+//! What a run, a job or a check comes to is told by deliveries and by the API ([`api`]), so its key is made of what it says
 //! (`transition`), and whoever tells it second tells nothing new.
 
 use std::borrow::Cow;
@@ -131,7 +131,7 @@ fn told(event: &str, payload: &Value, ingest_method: &'static str) -> Draft {
     Draft {
         source: SOURCE.to_owned(),
         event_type: event.to_owned(),
-        delivery_id: transition::key(event, owner, repo, &fields),
+        delivery_id: transition::key(event, payload, owner, repo, &fields),
         ingest_method,
         summary: summary::summary(event, owner, repo, &fields),
         owner: owner.to_owned(),

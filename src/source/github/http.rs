@@ -240,7 +240,10 @@ mod tests {
         assert_eq!(base.forge(), "ghe.example.com");
         assert_eq!(Base::parse(Base::PUBLIC).unwrap().forge(), "github.com");
         for (address, path) in [
-            ("https://ghe.example.com/api/v3/repositories/1/actions/runs?page=2", Some("/repositories/1/actions/runs?page=2")),
+            (
+                "https://ghe.example.com/api/v3/repositories/1/actions/runs?page=2",
+                Some("/repositories/1/actions/runs?page=2"),
+            ),
             ("/api/v3/repositories/1", Some("/repositories/1")),
             ("https://ghe.example.com/other", None),
             ("https://ghe.example.com.evil.org/api/v3/x", None),
@@ -262,7 +265,15 @@ mod tests {
         for good in ["http://127.0.0.1:8080", "http://localhost/x", "http://[::1]:80", "https://api.github.com"] {
             Base::parse(good).unwrap();
         }
-        for bad in ["http://api.github.com", "http://127.0.0.1.evil.org", "ftp://x", "api.github.com", "", "https://me@x", "https://x?y"] {
+        for bad in [
+            "http://api.github.com",
+            "http://127.0.0.1.evil.org",
+            "ftp://x",
+            "api.github.com",
+            "",
+            "https://me@x",
+            "https://x?y",
+        ] {
             Base::parse(bad).unwrap_err();
         }
     }
@@ -271,7 +282,10 @@ mod tests {
     fn the_headers_of_the_documented_api_are_read() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("link", "<https://api.github.com/r?page=1>; rel=\"prev\", <https://api.github.com/r?page=3>; rel=\"next\""),
+            (
+                "link",
+                "<https://api.github.com/r?page=1>; rel=\"prev\", <https://api.github.com/r?page=3>; rel=\"next\"",
+            ),
             ("date", "Tue, 03 Nov 2026 10:00:00 GMT"),
             ("retry-after", "30"),
             ("x-ratelimit-limit", "5000"),

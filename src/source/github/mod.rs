@@ -1,15 +1,16 @@
 //! GitHub, asked instead of listened to: for machines that it cannot reach.
 //!
-//! The worker asks the REST API for the workflow runs of some repositories and for their jobs, and makes of them the events
-//! that a webhook would have brought ([`crate::ingest::github::api`]). It is one loop over three parts that do no I/O and
-//! know no clock: [`poller`] says whom to ask next, [`watch`] what an answer means, [`quota`] when the next question may be
-//! asked. [`http`] asks.
+//! The worker asks the REST API for the workflow runs of some repositories, for their jobs, and for what else is said of
+//! their commits, and makes of all that the events that a webhook would have brought ([`crate::ingest::github::api`]). It is one loop over three parts that do no I/O and
+//! know no clock: `poller` says whom to ask next, `watch` what an answer means, `quota` when the next question may be asked.
+//! `http` asks.
 
 mod http;
 mod place;
 mod poller;
 mod quota;
 mod repositories;
+mod round;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -24,8 +25,8 @@ use self::http::{Base, Client, Reply};
 use self::poller::{Next, Poller};
 use self::quota::Quota;
 use self::repositories::Wanted;
+use self::round::{Moment, Told};
 use self::token::Token;
-use self::watch::{Moment, Told};
 use super::{Broken, Outlet};
 use crate::config::section::Section;
 use crate::config::settings::BadSettings;
@@ -90,8 +91,10 @@ pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
     let mut work = Work { client: Client::new(base), forge, token: None, poller, outlet, told: String::new() };
     work.find_token().await;
     if work.token.is_none() {
-        warn!("there is no token: GitHub answers 60 requests an hour, and shows public repositories only; store one with \
-               `waitbus secret set github-token`, or run `gh auth login`");
+        warn!(
+            "there is no token: GitHub answers 60 requests an hour, and shows public repositories only; store one with \
+               `waitbus secret set github-token`, or run `gh auth login`"
+        );
     }
     work.go_on().await
 }
@@ -123,7 +126,8 @@ impl Work {
             match self.poller.next(Instant::now()) {
                 Next::Ask(request) => {
                     let heard = self.client.ask(request).await;
-                    let (moment, refused) = (moment(heard.as_ref().ok()), matches!(&heard, Ok(reply) if reply.status == 401));
+                    let (moment, refused) =
+                        (moment(heard.as_ref().ok()), matches!(&heard, Ok(reply) if reply.status == 401));
                     let told = self.poller.hear(heard, moment);
                     self.publish(told).await;
                     if refused {
@@ -156,7 +160,8 @@ impl Work {
             None => self.outlet.seeing(),
         }
         let wanted = self.poller.wanted();
-        let whom = if wanted == 0 { "Asleep: nobody waits".to_owned() } else { format!("Watching {wanted} repositories") };
+        let whom =
+            if wanted == 0 { "Asleep: nobody waits".to_owned() } else { format!("Watching {wanted} repositories") };
         let quota = self.poller.quota.told().map(|quota| format!("; {quota}")).unwrap_or_default();
         let told = format!("{whom}{quota}");
         if told != self.told {
@@ -177,7 +182,10 @@ impl Work {
             (None, after) => after.is_some(),
         };
         if !is_other {
-            let remedy = before.map_or_else(|| "GitHub wants a token: `waitbus secret set github-token`".to_owned(), |token| token.origin().remedy());
+            let remedy = before.map_or_else(
+                || "GitHub wants a token: `waitbus secret set github-token`".to_owned(),
+                |token| token.origin().remedy(),
+            );
             self.poller.quota.refused(remedy, Instant::now());
         }
     }

@@ -4,10 +4,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::http::Validators;
 use crate::ingest::github::api::Reached;
-use crate::model::limits::{GITHUB_FOLLOWED_RUNS, MAX_REPOSITORIES};
+use crate::model::event::Draft;
+use crate::model::limits::{GITHUB_COMMITS, GITHUB_FOLLOWED_RUNS, MAX_REPOSITORIES};
+
+/// A commit that runs are about, with what is the same in everything that is said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Commit {
+    pub(super) sha: String,
+    pub(super) owner: String,
+    pub(super) repo: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) branch: Option<String>,
+}
+
+impl Commit {
+    /// The commit of a run.
+    pub(super) fn of(run: &Draft) -> Option<Commit> {
+        let text = |key| run.fields.get(key).and_then(Value::as_str).map(str::to_owned);
+        let sha = text("head_sha")?;
+        // It becomes a part of a path.
+        let is_sha = sha.len() <= 64 && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Draft { owner, repo, .. } = run.clone();
+        is_sha.then(|| Commit { sha, owner, repo, branch: text("head_branch") })
+    }
+}
 
 /// One repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +55,9 @@ pub(super) struct Place {
     /// Runs that have ended, and whose jobs have not been told.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) owed: BTreeSet<i64>,
+    /// The commits of the newest runs, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) commits: Vec<Commit>,
 }
 
 impl Place {
@@ -48,6 +75,16 @@ impl Place {
         let followed: BTreeSet<i64> = followed.into_iter().rev().take(GITHUB_FOLLOWED_RUNS).collect();
         self.runs.retain(|id, _| listed.contains(id) || followed.contains(id));
         self.owed.retain(|id| followed.contains(id));
+    }
+
+    /// Takes note of the commits of runs, the newest first.
+    pub(super) fn learn_commits<'a>(&mut self, runs: impl Iterator<Item = &'a Draft>) {
+        let known = std::mem::take(&mut self.commits);
+        for commit in runs.filter_map(Commit::of).chain(known) {
+            if self.commits.len() < GITHUB_COMMITS && self.commits.iter().all(|other| other.sha != commit.sha) {
+                self.commits.push(commit);
+            }
+        }
     }
 
     /// The runs that go on, the newest first.

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::http::{Base, Reply, Request, Unreachable};
 use super::place::Places;
 use super::quota::{Heard, Quota, growing};
-use super::watch::{Moment, Told, Watch};
+use super::round::{Moment, Purpose, Told};
+use super::watch::Watch;
 use crate::model::limits::{
     GITHUB_FAULT_RETRY, GITHUB_INTERVAL_IDLE, GITHUB_RETRY_MAX, GITHUB_RETRY_MIN, GITHUB_SLOWING, MAX_FAULT_CHARS,
 };
@@ -34,6 +35,8 @@ pub(super) enum Next {
 struct Turn {
     watch: Watch,
     wanted: bool,
+    /// Whether nobody has looked since somebody waits.
+    afresh: bool,
     /// When it is to be looked at; `None` if nobody needs that.
     due: Option<Instant>,
     /// Since when nothing has changed there.
@@ -71,7 +74,7 @@ impl Poller {
             let place = places.take(&format!("{owner}/{repo}"));
             let due = place.is_none().then_some(now);
             let watch = Watch::new(owner, repo, place);
-            Turn { watch, wanted: false, due, quiet: now, failures: 0, fault: None }
+            Turn { watch, wanted: false, afresh: true, due, quiet: now, failures: 0, fault: None }
         };
         let turns = repositories.iter().map(turn).collect();
         Poller { base, interval, turns, quota, places, said: Vec::new() }
@@ -84,7 +87,7 @@ impl Poller {
             let wanted = demand.filters.iter().any(|filter| filter.passes(owner, repo));
             match (turn.wanted, wanted) {
                 (false, true) => {
-                    (turn.due, turn.quiet) = (Some(now), now);
+                    (turn.due, turn.quiet, turn.afresh) = (Some(now), now, true);
                     turn.watch.stop();
                 }
                 (true, false) if turn.watch.place.is_some() => {
@@ -106,7 +109,9 @@ impl Poller {
         }
         let turn = &mut self.turns[turn];
         if !turn.watch.is_looking() {
-            turn.watch.begin(turn.wanted);
+            // Without a token each of them would cost a part of a quota that is gone at once.
+            let checks = turn.wanted && !self.quota.is_anonymous();
+            turn.watch.begin(Purpose { jobs: turn.wanted, checks, afresh: turn.afresh });
         }
         turn.watch.request().map_or(Next::Asleep, Next::Ask)
     }
@@ -138,11 +143,22 @@ impl Poller {
         }
         match reply.status {
             200 | 304 => {}
-            404 if turn.watch.may_be_missing() => {}
+            status if turn.watch.may_lack_it(status) => {
+                if status == 403 && turn.watch.lacks_checks() {
+                    let name = turn.watch.name();
+                    self.said.push(format!(
+                        "GitHub does not show the checks and statuses of {name} to this token: its commits are judged by \
+                         their workflow runs alone"
+                    ));
+                }
+            }
             301 | 302 | 307 | 308 => {
                 let root = turn.watch.root().to_owned();
                 if !turn.watch.redirected(reply.location.as_deref(), &self.base) {
-                    turn.faulty(format!("GitHub sends {} to another place, which is not followed", turn.watch.name()), now);
+                    turn.faulty(
+                        format!("GitHub sends {} to another place, which is not followed", turn.watch.name()),
+                        now,
+                    );
                 } else if turn.watch.root() != root {
                     self.said.push(format!("{} has moved: name it as it is called now", turn.watch.name()));
                 }
@@ -166,6 +182,7 @@ impl Poller {
                     turn.quiet = now;
                 }
                 if !turn.watch.is_looking() {
+                    turn.afresh &= !turn.wanted;
                     turn.due = turn.wanted.then(|| now + turn.rest(self.interval, now));
                 }
                 told

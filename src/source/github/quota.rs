@@ -62,6 +62,10 @@ impl Quota {
         self.anonymous = anonymous;
     }
 
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
     /// When the next request may be made.
     pub(super) fn ready(&self) -> Instant {
         self.ready
@@ -240,7 +244,10 @@ mod tests {
         assert_eq!(quota.hear(&at(0, 200, 4), now), Heard::Answer);
         assert_eq!(quota.ready(), now + secs(3_600), "4 are left for whoever else needs them");
         assert!(quota.trouble().unwrap().contains("`budget`"));
-        assert_eq!(quota.hear(&Reply { reset: Some(7_200), ..at(3_600, 200, 5_000) }, now + secs(3_600)), Heard::Answer);
+        assert_eq!(
+            quota.hear(&Reply { reset: Some(7_200), ..at(3_600, 200, 5_000) }, now + secs(3_600)),
+            Heard::Answer
+        );
         assert_eq!((quota.trouble(), quota.ready()), (None, now + secs(3_600)), "a new hour");
         assert_eq!(quota.told().unwrap(), "1 of 1000 requests this hour, and GitHub leaves 5000 of 5000");
     }
@@ -253,7 +260,11 @@ mod tests {
             (Reply { retry_after: Some(30), ..at(0, 403, 100) }, secs(30), secs(30)),
             (at(0, 403, 0), secs(3_601), secs(3_601)),
             (at(0, 429, 0), secs(3_601), secs(3_601)),
-            (Reply { body: br#"{"message":"You have exceeded a secondary rate limit"}"#.into(), ..at(0, 403, 100) }, secs(60), secs(75)),
+            (
+                Reply { body: br#"{"message":"You have exceeded a secondary rate limit"}"#.into(), ..at(0, 403, 100) },
+                secs(60),
+                secs(75),
+            ),
             (Reply { status: 429, ..Reply::default() }, secs(60), secs(75)),
             (Reply { retry_after: Some(u64::MAX), ..at(0, 429, 1) }, GITHUB_LIMIT_MAX, GITHUB_LIMIT_MAX),
         ];
@@ -264,7 +275,8 @@ mod tests {
             assert!(least <= pause && pause <= most, "{reply:?}: {pause:?}");
             assert!(quota.trouble().is_some());
         }
-        let forbidden = Reply { body: br#"{"message":"Resource not accessible by integration"}"#.into(), ..at(0, 403, 100) };
+        let forbidden =
+            Reply { body: br#"{"message":"Resource not accessible by integration"}"#.into(), ..at(0, 403, 100) };
         assert_eq!(quota(now).hear(&forbidden, now), Heard::Answer, "403 means other things, too");
     }
 

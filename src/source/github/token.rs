@@ -30,7 +30,9 @@ impl Origin {
     /// What to do about one that GitHub refuses.
     pub(super) fn remedy(self) -> String {
         match self {
-            Origin::Set => format!("GitHub refuses the token: set another one with `waitbus secret set {}`", GITHUB_TOKEN.name),
+            Origin::Set => {
+                format!("GitHub refuses the token: set another one with `waitbus secret set {}`", GITHUB_TOKEN.name)
+            }
             Origin::Gh => "GitHub refuses the token of `gh`: run `gh auth login`".to_owned(),
         }
     }

@@ -1,100 +1,21 @@
 //! One repository: what is to be asked of it next, and what an answer means. No I/O, and the clock is an argument.
 //!
 //! A look at a repository is a round of questions: the first page of its runs, further pages until one that is known,
-//! runs that have left the first page while they go on, and then the jobs of the runs that go on or have just ended. The
-//! runs are told when all of them are known, so a round that is broken off is begun anew and loses nothing.
+//! runs that have left the first page while they go on, then the jobs of the runs that go on or have just ended, and the
+//! checks and statuses of their commits. The runs are told when all of them are known, so a round that is broken off is
+//! begun anew and loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde_json::json;
-use tokio::time::Instant;
-
 use super::http::{Base, Reply, Request, Validators};
-use super::place::Place;
-use crate::ingest::github::SOURCE;
-use crate::ingest::github::api::{self, BadAnswer, Job, Run};
-use crate::model::event::{Draft, HAPPENED_AT, ingest_method};
+use super::place::{Commit, Place};
+use super::round::{List, Moment, Part, Purpose, Round, Step, Told, Topic, dated, missed};
+use crate::ingest::github::api::{self, BadAnswer, Reached, Run};
+use crate::model::event::Draft;
 use crate::model::limits::{
-    GITHUB_JOB_PAGES, GITHUB_JOBS_PER_PAGE, GITHUB_LATE, GITHUB_FOLLOWED_RUNS, GITHUB_REDIRECTS, GITHUB_RUN_PAGES,
+    GITHUB_FOLLOWED_RUNS, GITHUB_ITEMS_PER_PAGE, GITHUB_LIST_PAGES, GITHUB_REDIRECTS, GITHUB_RUN_PAGES,
     GITHUB_RUNS_PER_PAGE, GITHUB_RUNS_WITH_JOBS,
 };
-
-/// One moment on our clocks, and how far GitHub's is behind the one that dates events.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    /// Nanoseconds since the epoch.
-    pub(super) wall: i64,
-    /// What has to be added to GitHub's dates, in nanoseconds.
-    pub(super) skew: i64,
-}
-
-impl Moment {
-    /// A date of GitHub's as our clock would have had it.
-    fn ours(self, date: i64) -> i64 {
-        date.saturating_add(self.skew)
-    }
-}
-
-/// A question of a round.
-#[derive(Clone, Debug)]
-enum Step {
-    /// A page of runs; the first has no address of its own.
-    Runs { next: Option<String>, page: usize },
-    /// One run.
-    Run(i64),
-    /// A page of the jobs of a run.
-    Jobs { run: i64, next: Option<String>, page: usize },
-}
-
-/// The parts of a look, in their order. Each asks what it has to when the one before is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Part {
-    /// The list of runs.
-    #[default]
-    List,
-    /// Runs that the list does not tell of.
-    Alone,
-    /// The jobs, once the runs have been told.
-    Jobs,
-}
-
-/// A look that has begun.
-#[derive(Debug, Default)]
-struct Round {
-    part: Part,
-    with_jobs: bool,
-    steps: VecDeque<Step>,
-    /// Where the step that is being asked has been redirected to, and how often.
-    redirected: Option<String>,
-    redirects: usize,
-    found: BTreeMap<i64, Run>,
-    /// The words and the runs of the first page, if it is another one than before.
-    first: Option<(Validators, BTreeSet<i64>)>,
-    /// There are more pages than may be asked for.
-    missed: bool,
-    /// A run is not there any more.
-    forgot: bool,
-}
-
-/// The jobs of a run that goes on.
-#[derive(Debug)]
-struct Jobs {
-    /// The event of the run, for what its jobs have in common with it.
-    of: Draft,
-    known: Validators,
-    /// Keys of what was told.
-    told: BTreeSet<String>,
-}
-
-/// What an answer has brought.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// In the order in which they happened.
-    pub(super) drafts: Vec<Draft>,
-    /// Whether the place is another one.
-    pub(super) moved: bool,
-}
 
 /// A repository that is watched.
 #[derive(Debug)]
@@ -106,13 +27,22 @@ pub(super) struct Watch {
     /// Where it is asked: its name, or what GitHub has redirected that to.
     root: String,
     round: Option<Round>,
-    jobs: BTreeMap<i64, Jobs>,
+    lists: BTreeMap<Topic, List>,
+    /// GitHub does not show checks and statuses.
+    without_checks: bool,
 }
 
 impl Watch {
     pub(super) fn new(owner: &str, repo: &str, place: Option<Place>) -> Watch {
-        let root = format!("/repos/{owner}/{repo}");
-        Watch { owner: owner.to_owned(), repo: repo.to_owned(), place, root, round: None, jobs: BTreeMap::new() }
+        Watch {
+            owner: owner.to_owned(),
+            repo: repo.to_owned(),
+            place,
+            root: format!("/repos/{owner}/{repo}"),
+            round: None,
+            lists: BTreeMap::new(),
+            without_checks: false,
+        }
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -135,12 +65,13 @@ impl Watch {
     /// Whether something goes on there.
     pub(super) fn is_busy(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.open().next().is_some())
+            || self.lists.values().any(|list| list.is_open)
     }
 
-    /// Begins a look, at the jobs as well if somebody waits.
-    pub(super) fn begin(&mut self, with_jobs: bool) {
+    /// Begins a look.
+    pub(super) fn begin(&mut self, purpose: Purpose) {
         let steps = VecDeque::from([Step::Runs { next: None, page: 1 }]);
-        self.round = Some(Round { with_jobs, steps, ..Round::default() });
+        self.round = Some(Round { purpose, steps, ..Round::default() });
     }
 
     /// Whether a look is under way.
@@ -156,10 +87,9 @@ impl Watch {
     /// What is to be asked next; `None` when the look is over.
     pub(super) fn request(&self) -> Option<Request> {
         let round = self.round.as_ref()?;
-        let step = round.steps.front()?;
         let root = &self.root;
-        let (path, known) = match step {
-            Step::Runs { next: Some(path), .. } | Step::Jobs { next: Some(path), .. } => {
+        let (path, known) = match round.steps.front()? {
+            Step::Runs { next: Some(path), .. } | Step::Beside { next: Some(path), .. } => {
                 (path.clone(), Validators::default())
             }
             Step::Runs { next: None, .. } => {
@@ -167,15 +97,23 @@ impl Watch {
                 (format!("{root}/actions/runs?per_page={GITHUB_RUNS_PER_PAGE}"), known)
             }
             Step::Run(id) => (format!("{root}/actions/runs/{id}"), Validators::default()),
-            Step::Jobs { run, next: None, .. } => {
-                let attempt = self.place.as_ref().and_then(|place| place.runs.get(run)).map_or(1, |run| run.attempt);
-                let known = self.jobs.get(run).map(|jobs| jobs.known.clone()).unwrap_or_default();
-                let path =
-                    format!("{root}/actions/runs/{run}/attempts/{attempt}/jobs?per_page={GITHUB_JOBS_PER_PAGE}");
-                (path, known)
+            Step::Beside { topic, next: None, .. } => {
+                let known = self.lists.get(topic).map(|list| list.known.clone()).unwrap_or_default();
+                (format!("{root}/{}?per_page={GITHUB_ITEMS_PER_PAGE}", self.path_of(topic)), known)
             }
         };
         Some(Request { path: round.redirected.clone().unwrap_or(path), known })
+    }
+
+    fn path_of(&self, topic: &Topic) -> String {
+        match topic {
+            Topic::Jobs(run) => {
+                let attempt = self.place.as_ref().and_then(|place| place.runs.get(run)).map_or(1, |run| run.attempt);
+                format!("actions/runs/{run}/attempts/{attempt}/jobs")
+            }
+            Topic::Checks(sha) => format!("commits/{sha}/check-runs"),
+            Topic::Statuses(sha) => format!("commits/{sha}/statuses"),
+        }
     }
 
     /// GitHub has moved what was asked for. Tells whether that may be followed.
@@ -194,64 +132,64 @@ impl Watch {
         true
     }
 
+    /// Whether a refusal is about one run or list, and says nothing of the repository.
+    pub(super) fn may_lack_it(&self, status: u16) -> bool {
+        match self.round.as_ref().and_then(|round| round.steps.front()) {
+            Some(Step::Run(_) | Step::Beside { topic: Topic::Jobs(_), .. }) => status == 404,
+            Some(Step::Beside { .. }) => matches!(status, 403 | 404 | 422),
+            Some(Step::Runs { .. }) | None => false,
+        }
+    }
+
+    /// GitHub does not show the checks and statuses. Tells whether that is new.
+    pub(super) fn lacks_checks(&mut self) -> bool {
+        let is_checks = matches!(
+            self.round.as_ref().and_then(|round| round.steps.front()),
+            Some(Step::Beside { topic: Topic::Checks(_) | Topic::Statuses(_), .. })
+        );
+        is_checks && !std::mem::replace(&mut self.without_checks, true)
+    }
+
     /// What GitHub has answered: an answer, that nothing has changed, or that there is no such thing.
     pub(super) fn answered(&mut self, reply: &Reply, base: &Base, moment: Moment) -> Result<Told, BadAnswer> {
         let Some(round) = &mut self.round else { return Ok(Told::default()) };
         (round.redirected, round.redirects) = (None, 0);
         let Some(step) = round.steps.pop_front() else { return Ok(Told::default()) };
         let next = reply.next.as_deref().and_then(|next| base.path(next));
-        let drafts = match step {
-            Step::Jobs { run, page, .. } => self.page_of_jobs(reply, run, next, page, moment)?,
-            Step::Run(id) if reply.status == 404 => {
-                self.forget(id);
-                Vec::new()
-            }
+        let mut drafts = Vec::new();
+        match step {
+            Step::Beside { topic, page, .. } => drafts = self.page_beside(reply, topic, next, page, moment)?,
+            Step::Run(id) if reply.status == 404 => self.forget(id),
             Step::Run(_) => {
                 let run = api::single_run(&reply.body)?;
                 round.found.insert(run.id, run);
-                Vec::new()
             }
-            Step::Runs { .. } if reply.status == 304 => Vec::new(),
-            Step::Runs { page, .. } => {
-                self.page_of_runs(reply, next, page)?;
-                Vec::new()
-            }
-        };
+            Step::Runs { .. } if reply.status == 304 => {}
+            Step::Runs { page, .. } => self.page_of_runs(reply, next, page)?,
+        }
         let mut told = self.advance(moment);
         told.moved |= !drafts.is_empty();
         told.drafts.splice(0..0, drafts);
         Ok(told)
     }
 
-    /// Whether a step may be told that there is no such thing: the repository is there, and a run of it is not any more.
-    pub(super) fn may_be_missing(&self) -> bool {
-        let step = self.round.as_ref().and_then(|round| round.steps.front());
-        matches!(step, Some(Step::Run(_) | Step::Jobs { .. }))
-    }
-
     /// Begins the next part where one is over.
     fn advance(&mut self, moment: Moment) -> Told {
         let mut told = Told::default();
-        while let Some(round) = &mut self.round
-            && round.steps.is_empty()
-        {
-            match round.part {
-                Part::List => {
-                    round.part = Part::Alone;
-                    let alone = self.alone();
-                    if let Some(round) = &mut self.round {
-                        round.steps = alone.into_iter().map(Step::Run).collect();
-                    }
-                }
+        while let Some(part) = self.round.as_ref().filter(|round| round.steps.is_empty()).map(|round| round.part) {
+            let (next, steps) = match part {
+                Part::List => (Part::Alone, self.alone()),
                 Part::Alone => {
-                    round.part = Part::Jobs;
                     told = self.tell_runs(moment);
-                    let jobs = self.runs_with_jobs();
-                    if let Some(round) = &mut self.round {
-                        round.steps = jobs.into_iter().map(|run| Step::Jobs { run, next: None, page: 1 }).collect();
-                    }
+                    (Part::Beside, self.beside())
                 }
-                Part::Jobs => self.round = None,
+                Part::Beside => {
+                    told.moved |= self.round.take().is_some_and(|round| round.moved);
+                    break;
+                }
+            };
+            if let Some(round) = &mut self.round {
+                (round.part, round.steps) = (next, steps);
             }
         }
         told
@@ -280,19 +218,20 @@ impl Watch {
 
     /// Runs that go on or are owed, and of which the list has said nothing: they have left its first page, or nobody knows
     /// any more since a restart what their jobs have in common with them.
-    fn alone(&self) -> Vec<i64> {
-        let (Some(place), Some(round)) = (&self.place, &self.round) else { return Vec::new() };
+    fn alone(&self) -> VecDeque<Step> {
+        let (Some(place), Some(round)) = (&self.place, &self.round) else { return VecDeque::new() };
         let oldest = round.first.as_ref().map_or(place.oldest, |(_, ids)| ids.first().copied().unwrap_or(0));
-        let is_alone = |id: &i64| (*id < oldest || !self.jobs.contains_key(id)) && !round.found.contains_key(id);
+        let is_alone =
+            |id: &i64| (*id < oldest || !self.lists.contains_key(&Topic::Jobs(*id))) && !round.found.contains_key(id);
         let followed: BTreeSet<i64> = place.open().chain(place.owed.iter().copied()).collect();
-        followed.into_iter().rev().filter(is_alone).take(GITHUB_FOLLOWED_RUNS).collect()
+        followed.into_iter().rev().filter(is_alone).take(GITHUB_FOLLOWED_RUNS).map(Step::Run).collect()
     }
 
     fn forget(&mut self, id: i64) {
         if let (Some(place), Some(round)) = (&mut self.place, &mut self.round) {
             place.runs.remove(&id);
             place.owed.remove(&id);
-            round.forgot = true;
+            round.moved = true;
         }
     }
 
@@ -303,6 +242,7 @@ impl Watch {
         let newest = place.newest;
         let mut found: Vec<Run> = std::mem::take(&mut round.found).into_values().collect();
         let lowest = found.iter().map(|run| run.id).min().unwrap_or(newest);
+        place.learn_commits(found.iter().rev().map(|run| &run.draft));
         found.sort_by_key(|run| (run.changed, run.id));
         let mut drafts = Vec::new();
         if round.missed {
@@ -310,19 +250,19 @@ impl Watch {
         }
         for Run { id, reached, changed, draft } in found {
             place.newest = place.newest.max(id);
-            let known = place.runs.get(&id);
+            let (known, is_open) = (place.runs.get(&id), reached.is_open());
             let is_news = match known {
                 Some(known) => reached.is_news_after(known),
-                None => is_first_look || id > newest || reached.is_open(),
+                None => is_first_look || id > newest || is_open,
             };
-            let is_open = reached.is_open();
             if is_open || is_news || place.owed.contains(&id) {
-                let jobs = self.jobs.entry(id).or_insert_with(|| Jobs::of(&draft));
+                let jobs = self.lists.entry(Topic::Jobs(id)).or_insert_with(|| List::of(&draft));
                 jobs.of.fields.clone_from(&draft.fields);
             }
             if !is_news {
                 continue;
             }
+            round.told.extend(Commit::of(&draft).map(|commit| commit.sha));
             // Of what has passed while nobody looked, the jobs are of interest where something has failed.
             if !is_open && (known.is_some() || (!is_first_look && !reached.is_success())) {
                 place.owed.insert(id);
@@ -332,91 +272,90 @@ impl Watch {
             drafts.push(dated(draft, changed.map(|time| moment.ours(time).max(since)), moment));
             place.runs.insert(id, reached);
         }
-        let moved = !drafts.is_empty() || round.first.is_some() || round.forgot;
+        let moved = !drafts.is_empty() || round.first.is_some() || std::mem::take(&mut round.moved);
         place.asked = moment.wall;
         if let Some((validators, ids)) = round.first.take() {
             place.oldest = ids.first().copied().unwrap_or(0);
             place.set_validators(validators);
             place.keep(&ids);
         }
-        self.jobs.retain(|id, _| place.owed.contains(id) || place.runs.get(id).is_some_and(api::Reached::is_open));
+        let goes_on = |id: &i64| place.owed.contains(id) || place.runs.get(id).is_some_and(Reached::is_open);
+        self.lists.retain(|topic, _| match topic {
+            Topic::Jobs(id) => goes_on(id),
+            Topic::Checks(sha) | Topic::Statuses(sha) => place.commits.iter().any(|commit| commit.sha == *sha),
+        });
         Told { drafts, moved }
     }
 
-    /// Runs whose jobs are to be asked for, the newest first.
-    fn runs_with_jobs(&self) -> Vec<i64> {
-        let with_jobs = self.round.as_ref().is_some_and(|round| round.with_jobs);
-        self.jobs.keys().rev().copied().filter(|_| with_jobs).take(GITHUB_RUNS_WITH_JOBS).collect()
+    /// The jobs of the newest runs that go on or are owed, and the checks and statuses of the commits where something goes
+    /// on or has just happened.
+    fn beside(&mut self) -> VecDeque<Step> {
+        let (Some(place), Some(round)) = (&self.place, &self.round) else { return VecDeque::new() };
+        let jobs = self
+            .lists
+            .iter()
+            .rev()
+            .filter_map(|(topic, list)| Some((topic, list)).filter(|_| matches!(topic, Topic::Jobs(_))));
+        let mut busy: BTreeSet<String> = jobs.clone().filter_map(|(_, list)| Some(Commit::of(&list.of)?.sha)).collect();
+        busy.extend(round.told.iter().cloned());
+        let wants_jobs = |_: &Topic| round.purpose.jobs;
+        let mut topics: Vec<Topic> =
+            jobs.map(|(topic, _)| topic.clone()).filter(wants_jobs).take(GITHUB_RUNS_WITH_JOBS).collect();
+        let mut about = Vec::new();
+        for commit in place.commits.iter().filter(|_| round.purpose.checks && !self.without_checks) {
+            let both = [Topic::Checks(commit.sha.clone()), Topic::Statuses(commit.sha.clone())];
+            let is_open = both.iter().any(|topic| self.lists.get(topic).is_some_and(|list| list.is_open));
+            if round.purpose.afresh || is_open || busy.contains(&commit.sha) {
+                about.extend(both.map(|topic| (topic, commit.draft())));
+            }
+        }
+        for (topic, of) in about {
+            self.lists.entry(topic.clone()).or_insert_with(|| List::of(&of));
+            topics.push(topic);
+        }
+        topics.into_iter().map(Step::first).collect()
     }
 
-    fn page_of_jobs(
+    fn page_beside(
         &mut self,
         reply: &Reply,
-        run: i64,
+        topic: Topic,
         next: Option<String>,
         page: usize,
         moment: Moment,
     ) -> Result<Vec<Draft>, BadAnswer> {
         let mut drafts = Vec::new();
-        if let Some(jobs) = self.jobs.get_mut(&run)
+        let Some(round) = &mut self.round else { return Ok(drafts) };
+        if let Some(list) = self.lists.get_mut(&topic)
             && reply.status == 200
         {
-            let mut found = api::jobs(&reply.body, &jobs.of)?;
-            found.sort_by_key(|job| job.changed);
+            drafts = list.hear(&topic, &reply.body, page == 1, moment)?;
+            // Further statuses are older ones.
+            let next = next.filter(|_| page < GITHUB_LIST_PAGES && !matches!(topic, Topic::Statuses(_)));
             // The words of the first page say nothing about the others.
-            jobs.known = if page == 1 && next.is_none() { reply.validators.clone() } else { Validators::default() };
-            for Job { changed, draft } in found {
-                if draft.delivery_id.as_ref().is_some_and(|key| jobs.told.insert(key.clone())) {
-                    drafts.push(dated(draft, changed.map(|time| moment.ours(time)), moment));
-                }
-            }
-            if let (Some(next), Some(round), true) = (next, &mut self.round, page < GITHUB_JOB_PAGES) {
-                round.steps.push_front(Step::Jobs { run, next: Some(next), page: page + 1 });
+            list.known = if page == 1 && next.is_none() { reply.validators.clone() } else { Validators::default() };
+            if next.is_some() {
+                round.steps.push_front(Step::Beside { topic, next, page: page + 1 });
                 return Ok(drafts);
             }
         }
-        if let (Some(place), Some(round)) = (&mut self.place, &mut self.round)
-            && place.owed.remove(&run)
-        {
-            round.forgot = true;
+        if let (Topic::Jobs(run), Some(place)) = (topic, &mut self.place) {
+            round.moved |= place.owed.remove(&run);
+        }
+        if self.without_checks {
+            round
+                .steps
+                .retain(|step| !matches!(step, Step::Beside { topic: Topic::Checks(_) | Topic::Statuses(_), .. }));
         }
         Ok(drafts)
     }
 }
 
-impl Jobs {
-    fn of(run: &Draft) -> Jobs {
-        let of = Draft { payload: None, ..run.clone() };
-        Jobs { of, known: Validators::default(), told: BTreeSet::new() }
-    }
-}
-
-/// The event, with the time at which it happened on our clock if that is some time ago.
-fn dated(mut draft: Draft, happened: Option<i64>, moment: Moment) -> Draft {
-    let late = i64::try_from(GITHUB_LATE.as_nanos()).unwrap_or(i64::MAX);
-    if let Some(happened) = happened
-        && moment.wall.saturating_sub(happened) > late
-    {
-        draft.fields.insert(HAPPENED_AT.to_owned(), happened.into());
-    }
-    draft
-}
-
-/// The event that says that some runs are not told.
-fn missed(owner: &str, repo: &str, newest: i64, lowest: i64) -> Draft {
-    let name = format!("{owner}/{repo}");
-    let fields = json!({"after_run": newest, "before_run": lowest});
-    Draft {
-        source: SOURCE.to_owned(),
-        event_type: "runs_missed".to_owned(),
-        delivery_id: Some(format!("runs_missed {name} {newest} {lowest}")),
-        ingest_method: ingest_method::SOURCE,
-        summary: format!(
-            "{name}: there were too many runs since waitbus last looked; those between {newest} and {lowest} are not told"
-        ),
-        owner: owner.to_owned(),
-        repo: repo.to_owned(),
-        fields: fields.as_object().cloned().unwrap_or_default(),
-        payload: None,
+impl Commit {
+    /// What the items of its lists have in common with it.
+    fn draft(&self) -> Draft {
+        let fields = [("head_sha", Some(&self.sha)), ("head_branch", self.branch.as_ref())];
+        let fields = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.clone().into())));
+        Draft { owner: self.owner.clone(), repo: self.repo.clone(), fields: fields.collect(), ..Draft::default() }
     }
 }

@@ -49,8 +49,7 @@ fn a_limit_is_obeyed_and_whoever_waits_hears_of_it() {
     let _hub = world.bus.hub();
     let _poller = world.poll_and_sleep();
     let reset = (jiff::Timestamp::now().as_second() + 3_000).to_string();
-    let used_up =
-        [("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &*reset)];
+    let used_up = [("x-ratelimit-limit", "60"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &*reset)];
     world.server.fails([answer(403, &used_up, r#"{"message":"API rate limit exceeded"}"#)]);
     let mut wait = world.bus.wait(&FINDS);
     let said = wait.said("its quota for this hour is used up");
@@ -105,7 +104,10 @@ fn the_repositories_are_those_that_the_checkouts_lead_to() {
     let git = |arguments: &[&str]| {
         let directory = world.bus.root().join("src");
         let mut git = Command::new("git");
-        git.args(arguments).current_dir(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git.args(arguments)
+            .current_dir(directory)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
         assert!(git.output().unwrap().status.success(), "git {arguments:?}");
     };
     fs::create_dir_all(world.bus.root().join("src/nothing")).unwrap();

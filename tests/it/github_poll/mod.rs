@@ -31,7 +31,8 @@ impl World {
     fn configure(&self, lines: &str) {
         let directory = self.bus.root().join("config");
         fs::create_dir_all(&directory).unwrap();
-        let section = format!("[source.github]\napi = '{}'\ninterval = '1s'\nbudget = 100\n{lines}\n", self.server.url());
+        let section =
+            format!("[source.github]\napi = '{}'\ninterval = '1s'\nbudget = 100\n{lines}\n", self.server.url());
         fs::write(directory.join("waitbus.toml"), section).unwrap();
     }
 
@@ -58,7 +59,8 @@ impl World {
     /// Those of a run, as `attempt conclusion`.
     fn of_run(&self, id: i64) -> Vec<String> {
         let stored = self.stored();
-        let of_it = stored.iter().filter(|event| event["event_type"] == "workflow_run" && event["fields"]["run_id"] == id);
+        let of_it =
+            stored.iter().filter(|event| event["event_type"] == "workflow_run" && event["fields"]["run_id"] == id);
         of_it.map(|event| format!("{} {}", event["fields"]["run_attempt"], event["fields"]["conclusion"])).collect()
     }
 }
@@ -75,14 +77,24 @@ fn a_wait_ends_with_what_happens_and_not_with_yesterdays_success() {
     world.server.asked_more_than(1);
     world.server.run(2, 1, "in_progress", None);
     world.server.job(2, 21, "in_progress", None);
-    let mut job = world.bus.wait(&["--source", "github", "--type", "workflow_job", "--match", "job_name=job 21", "--match", "status=completed"]);
+    let mut job = world.bus.wait(&[
+        "--source",
+        "github",
+        "--type",
+        "workflow_job",
+        "--match",
+        "job_name=job 21",
+        "--match",
+        "status=completed",
+    ]);
     world.server.job(2, 21, "completed", Some("success"));
     assert!(job.line().contains("job job 21: success"), "{}", job.errors());
     world.server.run(2, 1, "completed", Some("success"));
     // A job that has succeeded is one, too; the run's own end is what is asked for here.
     let _ = wait.line();
     assert_eq!(wait.code(), 0);
-    let mut wait = world.bus.wait(&["--source", "github", "--type", "workflow_run", "--match", "run_id=3", "--verdict"]);
+    let mut wait =
+        world.bus.wait(&["--source", "github", "--type", "workflow_run", "--match", "run_id=3", "--verdict"]);
     world.server.run(3, 1, "completed", Some("failure"));
     assert_eq!(wait.line(), "octo/hello: ci failed on main (run 3) 0000000");
     assert_eq!(wait.code(), 1);
@@ -118,13 +130,18 @@ fn a_transition_that_a_delivery_and_a_poll_tell_is_one_event() {
     // Webhook and poll both on announced everything twice.
     let world = World::new();
     let (_serve, address) = world.bus.serve();
-    let mut tail = Process::start(world.bus.command(&["tail", "-v", "--source", "github", "--type", "workflow_run", "--json"]));
+    let mut tail =
+        Process::start(world.bus.command(&["tail", "-v", "--source", "github", "--type", "workflow_run", "--json"]));
     tail.attached();
     let _poller = world.poll();
     world.server.asked_more_than(1);
     let next = |tail: &mut Process| {
         let event: Value = serde_json::from_str(&tail.line()).unwrap();
-        (event["fields"]["run_id"].as_i64().unwrap(), event["fields"]["ingest_method"].as_str().unwrap().to_owned(), event)
+        (
+            event["fields"]["run_id"].as_i64().unwrap(),
+            event["fields"]["ingest_method"].as_str().unwrap().to_owned(),
+            event,
+        )
     };
     // Told by the delivery first, and then by the poll with what comes after it.
     let run = world.server.run(2, 1, "completed", Some("success"));
@@ -237,7 +254,16 @@ fn an_outage_of_the_poller_loses_nothing_and_doubles_nothing() {
     let _hub = world.bus.hub();
     let mut poller = world.poll_and_sleep();
     poller.kill();
-    let mut tail = Process::start(world.bus.command(&["tail", "-v", "--source", "github", "--type", "workflow_run", "--count", "100"]));
+    let mut tail = Process::start(world.bus.command(&[
+        "tail",
+        "-v",
+        "--source",
+        "github",
+        "--type",
+        "workflow_run",
+        "--count",
+        "100",
+    ]));
     tail.attached();
     for id in 2..=101 {
         world.server.run(id, 1, "completed", Some("success"));

@@ -40,6 +40,8 @@ pub enum Fault {
 struct State {
     runs: BTreeMap<String, BTreeMap<i64, Value>>,
     jobs: BTreeMap<i64, BTreeMap<i64, Value>>,
+    /// By the commit.
+    statuses: BTreeMap<String, Vec<Value>>,
     faults: VecDeque<Fault>,
     asked: Vec<Asked>,
     token: Option<String>,
@@ -106,6 +108,15 @@ impl Server {
         self.state().jobs.entry(run).or_default().insert(id, job);
     }
 
+    /// What another service says of the commit of a run.
+    pub fn status(&self, run: i64, id: i64, state: &str) {
+        let status = json!({
+            "id": id, "context": "other-ci", "state": state, "target_url": "https://ci.example.com/1",
+            "created_at": Timestamp::now().to_string(), "creator": {"login": "ci"},
+        });
+        self.state().statuses.entry(format!("{run:040x}")).or_default().insert(0, status);
+    }
+
     /// What a webhook would be sent about a run.
     pub fn delivery(run: &Value) -> Vec<u8> {
         let mut run = run.clone();
@@ -149,9 +160,11 @@ fn serve(stream: TcpStream, address: SocketAddr, shared: &(Mutex<State>, Condvar
         let mut state = shared.0.lock().unwrap();
         let fault = state.faults.pop_front();
         let (status, headers_out, body) = match &fault {
-            Some(Fault::Answer(status, headers, body)) => {
-                (*status, headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(), body.clone())
-            }
+            Some(Fault::Answer(status, headers, body)) => (
+                *status,
+                headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+                body.clone(),
+            ),
             _ => state.answer(&path, &headers, address),
         };
         state.asked.push(Asked { path, headers, at: Instant::now(), status });
@@ -170,7 +183,9 @@ fn serve(stream: TcpStream, address: SocketAddr, shared: &(Mutex<State>, Condvar
         let sent = match fault {
             // Until the other side has had enough.
             Some(Fault::Silence) => stream.read(&mut [0]).map(|_| ()),
-            Some(Fault::Truncated) => stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat()).and_then(|()| stream.shutdown(std::net::Shutdown::Both)),
+            Some(Fault::Truncated) => stream
+                .write_all(&[head.as_bytes(), b"\r\n", &body].concat())
+                .and_then(|()| stream.shutdown(std::net::Shutdown::Both)),
             Some(Fault::Huge) => {
                 stream.write_all(&[head.as_bytes(), b"\r\n"].concat()).unwrap();
                 let spaces = vec![b' '; 1 << 20];
@@ -197,7 +212,8 @@ fn request(reader: &mut impl BufRead) -> Option<(String, HashMap<String, String>
         }
     }
     let path = lines[0].split(' ').nth(1)?.to_owned();
-    let header = |line: &String| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+    let header =
+        |line: &String| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
     Some((path, lines[1..].iter().filter_map(header).collect()))
 }
 
@@ -236,10 +252,15 @@ impl State {
                 let jobs = self.jobs.get(&id.parse().unwrap());
                 ("jobs", jobs.into_iter().flat_map(BTreeMap::values).collect())
             }
+            ["repos", _, _, "commits", sha, "statuses"] => {
+                ("statuses", self.statuses.get(sha).into_iter().flatten().collect())
+            }
+            ["repos", _, _, "commits", _, "check-runs"] => ("check_runs", Vec::new()),
             _ => return not_found(out),
         };
         let shown: Vec<_> = items.iter().skip((page - 1) * per_page).take(per_page).collect();
-        let body = json!({"total_count": items.len(), key: shown}).to_string();
+        let body = if key == "statuses" { json!(shown) } else { json!({"total_count": items.len(), key: shown}) };
+        let body = body.to_string();
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
         let (etag, modified) = (format!("W/\"{:x}\"", hasher.finish()), format!("version {:x}", hasher.finish()));

@@ -42,6 +42,25 @@ fn the_token_that_was_set_is_shown_to_the_api_and_to_nobody_else() {
     assert!(world.server.asked().iter().all(|asked| asked.status != 401));
 }
 
+/// `wait --sha` would have said success after the first run, whatever other services were still to say.
+#[test]
+fn a_commit_is_judged_by_what_other_services_say_as_well() {
+    let world = World::new();
+    store(&world, TOKEN);
+    world.server.status(1, 50, "pending");
+    let _hub = world.bus.hub();
+    let _poller = world.poll();
+    let sha = format!("{:040x}", 1);
+    let mut wait = world.bus.wait(&["--sha", &sha, "--settle", "5s"]);
+    let asked = || world.server.asked().iter().filter(|asked| asked.path.contains("/statuses")).count();
+    while asked() < 2 {
+        world.server.asked_more_than(world.server.asked().len());
+    }
+    world.server.status(1, 51, "failure");
+    assert_eq!(wait.line(), "octo/hello 0000000: failure: other-ci");
+    assert_eq!(wait.code(), 1);
+}
+
 #[test]
 fn without_one_that_was_set_gh_is_asked_and_without_gh_there_is_a_word() {
     let world = World::new();

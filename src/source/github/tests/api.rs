@@ -20,6 +20,10 @@ pub(super) struct Api {
     pub(super) now: i64,
     runs: BTreeMap<String, BTreeMap<i64, Value>>,
     jobs: BTreeMap<(String, i64), BTreeMap<i64, Value>>,
+    /// Of a commit, by its list.
+    commits: BTreeMap<(String, &'static str), Vec<Value>>,
+    /// The token may not read them.
+    pub(super) without_checks: bool,
     pub(super) asked: Vec<Asked>,
     pub(super) absent: BTreeSet<String>,
     pub(super) renamed: BTreeMap<String, String>,
@@ -35,6 +39,8 @@ impl Api {
             now,
             runs: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            without_checks: false,
             asked: Vec::new(),
             absent: BTreeSet::new(),
             renamed: BTreeMap::new(),
@@ -73,6 +79,24 @@ impl Api {
             "status": status, "conclusion": conclusion, "created_at": time, "started_at": time, "completed_at": time,
         });
         self.jobs.entry((name.to_owned(), run)).or_default().insert(id, job);
+    }
+
+    /// The check of another app, of the commit of a run.
+    pub(super) fn check(&mut self, run: i64, id: i64, status: &str, conclusion: Option<&str>) {
+        let end = conclusion.map(|_| self.time());
+        let check = json!({
+            "id": id, "name": "scan", "status": status, "conclusion": conclusion, "head_sha": format!("{run:040x}"),
+            "started_at": self.time(), "completed_at": end, "app": {"slug": "scanner"}, "check_suite": {"id": 7},
+        });
+        self.commits.insert((format!("{run:040x}"), "check-runs"), vec![check]);
+    }
+
+    /// A status of the commit of a run.
+    pub(super) fn status(&mut self, run: i64, id: i64, state: &str) {
+        let status = json!({
+            "id": id, "context": "other-ci", "state": state, "created_at": self.time(), "creator": {"login": "ci"},
+        });
+        self.commits.entry((format!("{run:040x}"), "statuses")).or_default().insert(0, status);
     }
 
     pub(super) fn asked_of(&self, name: &str) -> Vec<Asked> {
@@ -124,16 +148,30 @@ impl Api {
             ["actions", "runs"] => ("workflow_runs", runs.into_iter().flat_map(|runs| runs.values().rev()).collect()),
             ["actions", "runs", id] => {
                 let run = runs.and_then(|runs| runs.get(&id.parse().unwrap()));
-                return run.map_or_else(not_found, |run| Reply { status: 200, body: run.to_string().into(), ..Reply::default() });
+                return run.map_or_else(not_found, |run| Reply {
+                    status: 200,
+                    body: run.to_string().into(),
+                    ..Reply::default()
+                });
             }
             ["actions", "runs", id, "attempts", _, "jobs"] => {
                 let jobs = self.jobs.get(&(name.clone(), id.parse().unwrap()));
                 ("jobs", jobs.into_iter().flat_map(BTreeMap::values).collect())
             }
+            ["commits", _, _] if self.without_checks => {
+                let body = br#"{"message":"Resource not accessible by personal access token"}"#.to_vec();
+                return Reply { status: 403, body, ..Reply::default() };
+            }
+            ["commits", sha, list @ ("check-runs" | "statuses")] => {
+                let list = if list == "statuses" { "statuses" } else { "check-runs" };
+                let items = self.commits.get(&(sha.to_owned(), list));
+                ("check_runs", items.into_iter().flatten().collect())
+            }
             _ => panic!("{path}"),
         };
         let shown: Vec<_> = items.iter().skip((page - 1) * per_page).take(per_page).collect();
-        let body = json!({"total_count": items.len(), key: shown}).to_string();
+        let is_bare = path.ends_with("/statuses");
+        let body = if is_bare { json!(shown) } else { json!({"total_count": items.len(), key: shown}) }.to_string();
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
         let etag = Some(format!("W/\"{:x}\"", hasher.finish()));

@@ -11,7 +11,7 @@ use self::api::Api;
 use super::http::{Base, Reply, Unreachable};
 use super::poller::{Next, Poller};
 use super::quota::Quota;
-use super::watch::{Moment, Told};
+use super::round::{Moment, Told};
 use super::*;
 use crate::config::settings::tests::sections;
 use crate::model::event::{Draft, HAPPENED_AT};
@@ -202,12 +202,16 @@ fn a_look_at_what_has_not_changed_costs_nothing_of_the_quota() {
     world.want(&["octo/hello"]);
     world.pass(Duration::from_hours(1));
     let costly = world.api.asked.iter().filter(|asked| asked.status != 304).count();
-    assert!(world.api.asked.len() > 60 && costly == 1, "{costly} of {}", world.api.asked.len());
+    assert!(
+        world.api.asked.len() > 60 && costly == 3,
+        "the runs, and what is said of their commit: {costly} of {}",
+        world.api.asked.len()
+    );
     // Also not after a restart: the words are in the position.
     world.restart();
     world.api.asked.clear();
     world.settle();
-    assert_eq!(world.api.asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [304]);
+    assert_eq!(world.api.asked[0].status, 304, "{:?}", world.api.asked);
 }
 
 #[test]
@@ -336,11 +340,77 @@ fn the_jobs_of_a_run_are_told_as_they_end_and_all_of_them_when_it_has() {
     }
     world.restart();
     world.pass(INTERVAL);
-    let failed = (12..=150).filter(|job| world.log.contains_key(&format!("workflow_job octo/hello {job}.1 completed failure")));
+    let failed =
+        (12..=150).filter(|job| world.log.contains_key(&format!("workflow_job octo/hello {job}.1 completed failure")));
     assert_eq!(failed.count(), 139);
     world.api.asked.clear();
     world.pass(INTERVAL);
     assert!(world.api.asked.iter().all(|asked| !asked.path.contains("jobs")), "nothing is owed any more");
+}
+
+/// `wait --sha` would have said success after the first run, whatever other services were still to say.
+#[test]
+fn what_others_say_of_a_commit_is_told_while_somebody_waits() {
+    let mut world = World::new(&["octo/hello"]);
+    for id in 1..=5 {
+        world.api.run("octo/hello", id, "completed", Some("success"));
+    }
+    world.api.status(5, 50, "pending");
+    world.settle();
+    assert!(world.api.asked.iter().all(|asked| !asked.path.contains("commits")), "nobody waits");
+    world.want(&["octo/hello"]);
+    world.settle();
+    let keys = |world: &World| -> Vec<String> {
+        let others = world.log.keys().filter(|key| key.starts_with("check_run") || key.starts_with("status"));
+        others.cloned().collect()
+    };
+    assert_eq!(keys(&world), ["status octo/hello 50"], "of what was over before anybody waited, too");
+    let commits = world.api.asked.iter().filter(|asked| asked.path.contains("commits")).count();
+    assert_eq!(commits, 6, "the checks and statuses of three commits");
+    // It goes on, so it is followed to its end; the others are left alone.
+    world.api.asked.clear();
+    world.api.status(5, 51, "failure");
+    world.pass(INTERVAL);
+    let commits: Vec<_> = world.api.asked.iter().filter(|asked| asked.path.contains("commits")).collect();
+    assert_eq!((commits.len(), keys(&world).len()), (2, 2), "{commits:?}");
+    assert!(commits.iter().all(|asked| asked.path.contains(&format!("{:040x}", 5))));
+    world.api.asked.clear();
+    world.pass(INTERVAL * 3);
+    assert!(world.api.asked.iter().all(|asked| !asked.path.contains("commits")), "it has ended");
+    // A new run, and a check of another app that outlives it.
+    world.api.run("octo/hello", 6, "in_progress", None);
+    world.api.check(6, 60, "queued", None);
+    world.pass(INTERVAL * 3);
+    world.api.run("octo/hello", 6, "completed", Some("success"));
+    world.pass(INTERVAL * 3);
+    world.api.check(6, 60, "completed", Some("failure"));
+    world.pass(INTERVAL * 2);
+    let told = keys(&world);
+    assert!(
+        told[0].starts_with("check_run octo/hello 60 completed failure 2027-01-15T08:0")
+            && told[1] == "check_run octo/hello 60 created",
+        "{told:?}"
+    );
+    let check = &world.log[&told[0]];
+    assert_eq!((&check.fields["head_branch"], &check.fields["app"]), (&"main".into(), &"scanner".into()));
+    assert_eq!(world.doubles, 0);
+}
+
+#[test]
+fn a_token_that_may_not_read_checks_still_tells_of_runs() {
+    let mut world = World::new(&["octo/hello"]);
+    world.api.without_checks = true;
+    world.api.run("octo/hello", 1, "completed", Some("success"));
+    world.want(&["octo/hello"]);
+    world.pass(INTERVAL);
+    world.api.run("octo/hello", 2, "completed", Some("success"));
+    world.pass(INTERVAL * 3);
+    assert_eq!(world.runs().len(), 2);
+    let said = world.poller.said();
+    assert!(said.len() == 1 && said[0].contains("judged by their workflow runs alone"), "{said:?}");
+    assert_eq!(world.poller.trouble(), None);
+    let refused = world.api.asked.iter().filter(|asked| asked.status == 403).count();
+    assert_eq!(refused, 1, "it is not asked again");
 }
 
 #[test]
@@ -377,7 +447,11 @@ fn a_repository_that_was_renamed_is_followed_and_said_once_and_no_redirect_leads
     assert!(said.len() == 1 && said[0].contains("octo/old has moved"), "{said:?}");
     assert_eq!(world.api.asked_of("octo/old").len(), 1, "then it is asked by its number");
 
-    for elsewhere in ["https://evil.example.com/repositories/1/actions/runs", "https://api.github.com.evil.org/x", "http://api.github.com/x"] {
+    for elsewhere in [
+        "https://evil.example.com/repositories/1/actions/runs",
+        "https://api.github.com.evil.org/x",
+        "http://api.github.com/x",
+    ] {
         let mut world = World::new(&["octo/old"]);
         world.api.redirect = Some(elsewhere.to_owned());
         world.want(&["octo/old"]);
