@@ -107,7 +107,7 @@ fn the_verdict_on_a_commit_is_found_although_it_was_over_before_anybody_waited()
     let _hub = world.bus.hub();
     let _poller = world.poll();
     let sha = format!("{:040x}", 1);
-    let mut wait = world.bus.wait(&["--sha", &sha, "--settle", "0s", "--timeout", "1m"]);
+    let mut wait = Process::start(world.bus.command(&["wait", "--sha", &sha, "--settle", "0s", "--timeout", "1m"]));
     assert_eq!(wait.line(), "octo/hello 0000000: success: ci (run 1)");
     assert_eq!(wait.code(), 0);
 }
