@@ -164,9 +164,10 @@ pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
 pub const MAX_REPOSITORIES: usize = 64;
 /// Entries of a directory of checkouts that are looked at: a home's `src`, and not a mistyped `/`.
 pub const MAX_CHECKOUTS: usize = 1_024;
-/// Between two looks at a repository that somebody waits for, if nobody sets `interval`: half of it is how late a waiter
-/// hears on average. An answer that nothing has changed costs nothing of the quota.
-pub const GITHUB_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two looks at a repository that somebody waits for, if nobody sets `interval`: half of [`SETTLE`], so that a run
+/// that follows another is known before a commit is judged without it. An answer that nothing has changed costs nothing of
+/// the quota.
+pub const GITHUB_INTERVAL: Duration = Duration::from_secs(5);
 /// Shortest `interval` that may be set: GitHub's own pages look once in a few seconds.
 pub const GITHUB_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest time between two looks at a repository that somebody waits for while nothing runs there: what a person who

@@ -21,13 +21,14 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 8] = [
+const SLEEPERS: [(&str, &str); 9] = [
     ("src/child/jobs.rs", "--stop-timeout is a time"),
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
+    ("src/source/github/mod.rs", "GitHub tells nobody who asks when something has happened"),
     ("src/source/service.rs", "the log is locked or full, and nobody tells when it is not any more"),
     ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
 ];
@@ -98,7 +99,7 @@ const TOUCHES: [(&str, &str); 8] = [
         "files",
         r"\bfs::|\bFile::|\bOpenOptions\b|\b(tempfile|rusqlite|notify)::|\.(exists|is_dir|is_file|(symlink_)?metadata)\(\)",
     ),
-    ("sockets", r"\b(Unix|Tcp)(Listener|Stream)\b|\brustix::net\b"),
+    ("sockets", r"\b(Unix|Tcp)(Listener|Stream)\b|\b(rustix::net|ureq)\b"),
     ("signals", r"\bSignalKind::|\b(kill_process|pidfd_send_signal)\("),
     ("clock", r"::now\(\)|\bsleep(_until)?\(|\btimeout\("),
     ("processes", r"\bCommand::new\(|\bprocess::(id|exit|abort)\(|\b(setsid|current_exe)\("),
