@@ -26,6 +26,7 @@ impl Kind {
         [(Kind::Source, "source"), (Kind::Type, "event_type"), (Kind::Field, "field")];
 
     /// Names that waitbus and its sources document: asking for them is no mistake before the first such event has come.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn documented(self) -> &'static [&'static str] {
         match self {
             Kind::Source => &["github", "run", "alertmanager", "pytest", "docker", "fs", "agent"],

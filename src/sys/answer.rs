@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// What a program prints, if it does so in time, in at most this many bytes, and ends well. It reads nothing and complains
 /// to nobody, and is gone afterwards.
+#[must_use]
 pub fn answer(mut command: Command, patience: Duration, most: usize) -> Option<Vec<u8>> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let stdout = child.stdout.take()?;

@@ -108,7 +108,7 @@ pub fn single_run(body: &[u8]) -> Result<Run, BadAnswer> {
 /// event.
 pub fn jobs(body: &[u8], of: &Draft) -> Result<Vec<Item>, BadAnswer> {
     let items = list(body, "jobs")?;
-    Ok(items.into_iter().filter_map(|item| job(item, of)).collect())
+    Ok(items.into_iter().filter_map(|item| job(&item, of)).collect())
 }
 
 /// A page of `GET /repos/{owner}/{repo}/commits/{sha}/check-runs`, of a commit that this event of a run is about. The
@@ -163,12 +163,12 @@ fn repository(of: &Draft) -> Value {
     json!({"name": repo, "full_name": format!("{owner}/{repo}"), "owner": {"login": owner}})
 }
 
-fn job(item: Value, of: &Draft) -> Option<Item> {
+fn job(item: &Value, of: &Draft) -> Option<Item> {
     let status = item.get("status")?.as_str()?.to_owned();
     let changed = match &*status {
-        "completed" => time(&item, "completed_at"),
-        "in_progress" => time(&item, "started_at"),
-        _ => time(&item, "created_at"),
+        "completed" => time(item, "completed_at"),
+        "in_progress" => time(item, "started_at"),
+        _ => time(item, "created_at"),
     };
     let payload = json!({
         "action": status,

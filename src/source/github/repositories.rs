@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What the configuration says.
     pub(super) fn of(section: &Section) -> Result<Wanted, BadSettings> {
-        let named = section.texts("repositories")?.into_iter().map(|name| named(name));
+        let named = section.texts("repositories")?.into_iter().map(named);
         let named = named.collect::<Result<_, _>>().map_err(|problem| section.bad("repositories", problem))?;
         let directory = |text: &str| {
             environment::below_home(text).ok_or_else(|| {

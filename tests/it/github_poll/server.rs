@@ -177,7 +177,7 @@ fn serve(stream: TcpStream, address: SocketAddr, shared: &(Mutex<State>, Condvar
         let now = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()).unwrap();
         let mut head = format!("HTTP/1.1 {status} X\r\ndate: {now}\r\ncontent-length: {announced}\r\n");
         for (name, value) in headers_out {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([&*name, ": ", &*value, "\r\n"]);
         }
         shared.1.notify_all();
         let sent = match fault {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::http::{Reply, Request, Unreachable, Validators};
+use super::super::http::{Reply, Request, Validators};
 
 /// A request and how it was answered.
 #[derive(Clone, Debug)]
@@ -14,6 +14,9 @@ pub(super) struct Asked {
     pub(super) path: String,
     pub(super) status: u16,
 }
+
+/// How an answer fails.
+pub(super) type Failure = fn(&mut Reply);
 
 pub(super) struct Api {
     /// Seconds since the epoch.
@@ -30,7 +33,7 @@ pub(super) struct Api {
     /// Where every request is sent.
     pub(super) redirect: Option<String>,
     /// Which request fails, and how.
-    pub(super) failing: Option<(usize, fn(&mut Reply))>,
+    pub(super) failing: Option<(usize, Failure)>,
 }
 
 impl Api {
@@ -104,7 +107,7 @@ impl Api {
         self.asked.iter().filter(|asked| asked.path.starts_with(&prefix)).cloned().collect()
     }
 
-    pub(super) fn answer(&mut self, request: &Request) -> Result<Reply, Unreachable> {
+    pub(super) fn answer(&mut self, request: &Request) -> Reply {
         let mut reply = self.reply(request);
         reply.date = Some(self.now);
         (reply.limit, reply.remaining, reply.reset) = (Some(1_000_000), Some(900_000), Some(self.now + 3_600));
@@ -115,7 +118,7 @@ impl Api {
             self.failing = None;
         }
         self.asked.push(Asked { path: request.path.clone(), status: reply.status });
-        Ok(reply)
+        reply
     }
 
     fn reply(&self, request: &Request) -> Reply {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::api::Api;
+use self::api::{Api, Failure};
 use super::http::{Base, Reply, Unreachable};
 use super::poller::{Next, Poller};
 use super::quota::Quota;
@@ -95,7 +95,7 @@ impl World {
         match self.poller.next(self.now) {
             Next::Ask(request) => {
                 let reply = self.api.answer(&request);
-                let told = self.poller.hear(reply, self.moment());
+                let told = self.poller.hear(Ok(reply), self.moment());
                 self.commit(told);
                 true
             }
@@ -472,7 +472,7 @@ fn whatever_fails_on_the_way_nothing_is_lost_and_nothing_told_twice() {
     world.want(&["octo/hello"]);
     world.api.run("octo/hello", 1, "completed", Some("success"));
     world.settle();
-    let failures: [fn(&mut Reply); 5] = [
+    let failures: [Failure; 5] = [
         |reply| *reply = Reply { status: 502, ..Reply::default() },
         |reply| reply.body.truncate(reply.body.len() / 2),
         |reply| reply.body = b"<html>a proxy</html>".to_vec(),
@@ -487,7 +487,7 @@ fn whatever_fails_on_the_way_nothing_is_lost_and_nothing_told_twice() {
                 world.api.job("octo/hello", id, 1_000 + id, "completed", Some("failure"));
             }
             next += 70;
-            world.pass(INTERVAL - Duration::from_secs(1));
+            world.pass(INTERVAL / 2);
             world.api.failing = Some((world.api.asked.len() + at, failure));
             world.pass(Duration::from_hours(2));
             assert_eq!(world.poller.trouble(), None);
