@@ -3,6 +3,9 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
@@ -29,6 +32,25 @@ impl Group {
     pub fn signal(&self, signal: Signal) {
         // Whatever was in it may have ended.
         let _ = kill_process_group(self.id, signal);
+    }
+
+    /// Asks everything in the group to end, and kills what has not when the command has, or after that time. Blocks until
+    /// then.
+    pub fn end(self, patience: Duration) -> io::Result<Ended> {
+        self.signal(Signal::TERM);
+        // What is stopped has to go on to end.
+        self.signal(Signal::CONT);
+        let (ended, end) = mpsc::channel();
+        let id = self.id;
+        // Looks without reaping, so that the number of the group stays the group's.
+        let waiting = thread::Builder::new().name("ending".into()).spawn(move || {
+            let _ = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            let _ = ended.send(());
+        })?;
+        let _ = end.recv_timeout(patience);
+        self.signal(Signal::KILL);
+        let _ = waiting.join();
+        self.reap()
     }
 
     /// Whether the command has ended; others of its group may go on.

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::client::Publisher;
 use crate::config::directories::Directories;
+use crate::ingest::line::Line;
 use crate::model::event::{Draft, Fields, ingest_method};
 use crate::model::limits;
 use crate::model::predicate::typed;
@@ -110,7 +110,7 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
     };
     let line = Line {
         id: arguments.id,
-        source: arguments.source.unwrap_or_default(),
+        source: Some(arguments.source.unwrap_or_default()),
         event_type: arguments.event_type.unwrap_or_default(),
         owner: owner.to_owned(),
         repo: repo.to_owned(),
@@ -120,65 +120,7 @@ fn draft(arguments: Arguments) -> Result<Draft, Failure> {
         fields,
         payload: arguments.payload.map(|payload| read_payload(&payload)).transpose()?.map(Value::String),
     };
-    line.into_draft().map_err(Failure::usage)
-}
-
-/// One line of a batch.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    id: Option<String>,
-    source: String,
-    #[serde(rename = "type")]
-    event_type: String,
-    #[serde(default)]
-    owner: String,
-    #[serde(default)]
-    repo: String,
-    status: Option<String>,
-    conclusion: Option<String>,
-    summary: Option<String>,
-    #[serde(default)]
-    fields: Fields,
-    payload: Option<Value>,
-}
-
-impl Line {
-    fn into_draft(self) -> Result<Draft, String> {
-        let mut fields = self.fields;
-        for (name, value) in [("status", self.status), ("conclusion", self.conclusion)] {
-            if let Some(value) = value
-                && fields.insert(name.to_owned(), value.into()).is_some()
-            {
-                return Err(format!("{name} is given twice, as itself and among the fields"));
-            }
-        }
-        let size = serde_json::to_vec(&fields).map_or(usize::MAX, |text| text.len());
-        if size > limits::MAX_FIELDS_BYTES {
-            return Err(format!("fields: {size} bytes, but at most {} are allowed", limits::MAX_FIELDS_BYTES));
-        }
-        let summary = self.summary.unwrap_or_else(|| {
-            let verdict = fields.get("conclusion").or_else(|| fields.get("status")).and_then(Value::as_str);
-            let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
-            format!("{} {}{verdict}", self.source, self.event_type)
-        });
-        let draft = Draft {
-            source: self.source,
-            event_type: self.event_type,
-            owner: self.owner,
-            repo: self.repo,
-            delivery_id: self.id,
-            ingest_method: ingest_method::EMIT,
-            summary,
-            fields,
-            payload: self.payload.map(|payload| match payload {
-                Value::String(text) => text,
-                other => other.to_string(),
-            }),
-        };
-        draft.check().map_err(|bad| bad.to_string())?;
-        Ok(draft)
-    }
+    line.into_draft(None, ingest_method::EMIT).map_err(Failure::usage)
 }
 
 fn read_payload(argument: &str) -> Result<String, Failure> {
@@ -222,8 +164,8 @@ fn read_batch(input: impl Read) -> Result<Vec<Draft>, Failure> {
         if drafts.len() == limits::MAX_BATCH_LINES {
             return Err(wrong(&format!("more than {} events", limits::MAX_BATCH_LINES)));
         }
-        let parsed: Line = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
-        drafts.push(parsed.into_draft().map_err(|problem| wrong(&problem))?);
+        let draft = Line::parse(&line).and_then(|line| line.into_draft(None, ingest_method::EMIT));
+        drafts.push(draft.map_err(|problem| wrong(&problem))?);
     }
     Ok(drafts)
 }

@@ -134,6 +134,12 @@ impl Directories {
         socket_path(self.runtime.join("doorbell.sock"))
     }
 
+    /// The file whose lock makes a process the only one that is this source on this log.
+    #[must_use]
+    pub fn source_lock(&self, source: &str) -> PathBuf {
+        self.state.join(format!("source-{source}.lock"))
+    }
+
     /// The file whose lock makes a hub the only one.
     #[must_use]
     pub fn hub_lock(&self) -> PathBuf {

@@ -16,6 +16,11 @@ pub const WEBHOOK_ADDR: &str = "WAITBUS_WEBHOOK_ADDR";
 /// Level of the daemons' log: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LOG: &str = "WAITBUS_LOG";
 
+/// The name of the source that a program is.
+pub const SOURCE_NAME: &str = "WAITBUS_SOURCE_NAME";
+/// The position that the program of a source has printed last.
+pub const SOURCE_POSITION: &str = "WAITBUS_SOURCE_POSITION";
+
 /// The file with the event for which `on` runs its command.
 pub const EVENT_FILE: &str = "WAITBUS_EVENT_FILE";
 /// `owner/repo` of that event.

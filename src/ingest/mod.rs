@@ -8,4 +8,5 @@
 pub mod form;
 pub mod github;
 pub mod junit;
+pub mod line;
 pub mod signature;

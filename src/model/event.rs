@@ -113,7 +113,8 @@ pub fn is_too_deep(fields: &Fields) -> bool {
     !fields.values().all(|value| fits(value, limits::MAX_FIELD_DEPTH))
 }
 
-pub(super) fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
+/// The rule of a source's and a type's name.
+pub fn check_name(part: &'static str, name: &str) -> Result<(), BadDraft> {
     check_length(part, name.len(), limits::MAX_NAME_BYTES)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || !name.chars().all(allowed) {

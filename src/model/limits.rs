@@ -157,6 +157,40 @@ pub const SOURCE_BATCHES: usize = 4;
 /// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
 /// it is not any more.
 pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
+/// Events of a source that are committed in one transaction: some ten milliseconds, for which others wait to write. A
+/// batch that is larger takes several, and its position goes with the last.
+pub const SOURCE_TRANSACTION_EVENTS: usize = 1_000;
+/// How long a source that was asked to stop waits for its last commit. What is not committed by then it looks at again
+/// when it starts the next time.
+pub const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that a source may say at once without being held back: a large checkout is a few thousand files, a restart of
+/// everything on a machine some hundred events …
+pub const SOURCE_BURST_EVENTS: u32 = 10_000;
+/// … and what it may say a second beyond them. The log takes ten times as much; a person, an agent and the disk of a year
+/// do not. Whoever says more has lost control of something.
+pub const SOURCE_EVENTS_PER_SECOND: u32 = 500;
+/// Longest position of a source, in bytes: a cursor, a time, a few of them. It has to fit a variable of the environment.
+pub const MAX_POSITION_BYTES: usize = 4_096;
+/// Lines of a program that are committed together, if it prints them faster than the log takes them …
+pub const COMMAND_BATCH_LINES: usize = 256;
+/// … and their bytes, which one line may exceed.
+pub const COMMAND_BATCH_BYTES: usize = 1024 * 1024;
+/// Pause before a program that has ended is started again; doubles up to [`COMMAND_RESTART_MAX`] …
+pub const COMMAND_RESTART_MIN: Duration = Duration::from_secs(1);
+/// … because what fails all day is tried now and then …
+pub const COMMAND_RESTART_MAX: Duration = Duration::from_mins(5);
+/// … and begins anew for one that has run for so long: it was well.
+pub const COMMAND_WELL_AFTER: Duration = Duration::from_mins(1);
+/// Lines of a program that are no events and are named one by one in the log, each time it is started; more are counted.
+pub const COMMAND_NAMED_LINES: u64 = 5;
+/// Lines of a program's standard error that the log takes at once …
+pub const COMMAND_STDERR_BURST: u32 = 100;
+/// … and a second beyond them: what a person could still read. More are counted.
+pub const COMMAND_STDERR_PER_SECOND: u32 = 5;
+/// Longest line of it, in bytes; the rest of one is left out.
+pub const COMMAND_STDERR_LINE_BYTES: usize = 2 * 1024;
+/// How long what an ended program has left in its pipes is read: it is there already, unless somebody else holds them.
+pub const COMMAND_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 // ---- the poller of GitHub --------------------------------------------------------------------------------------
 

@@ -112,19 +112,20 @@ impl SourceStatus {
 /// What a source says about itself, and why it is silent: cleaned, and cut so that both together keep to the bound.
 #[must_use]
 pub fn with_reason(mut detail: Detail, reason: &str) -> Detail {
-    let mut reason = one_line(reason);
-    loop {
-        detail.insert("reason".to_owned(), reason.as_str().into());
-        let excess = Value::Object(detail.clone()).to_string().len().saturating_sub(MAX_DETAIL_BYTES);
-        if excess == 0 {
-            return detail;
-        }
-        if reason.is_empty() {
-            detail.remove("reason");
-            return detail;
-        }
-        reason.truncate(reason.floor_char_boundary(reason.len().saturating_sub(excess)));
-    }
+    detail.insert("reason".to_owned(), "".into());
+    let Some(mut room) = MAX_DETAIL_BYTES.checked_sub(Value::Object(detail.clone()).to_string().len()) else {
+        detail.remove("reason");
+        return detail;
+    };
+    // Of a clean line JSON escapes only these two.
+    let fits = |c: &char| {
+        let left = room.checked_sub(c.len_utf8() + usize::from(matches!(c, '"' | '\\')));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let reason: String = one_line(reason).chars().take_while(fits).collect();
+    detail.insert("reason".to_owned(), reason.into());
+    detail
 }
 
 /// Who waits for events of a source: the repositories that its subscribers ask for. Nobody waits when there is none.

@@ -55,6 +55,8 @@ impl Kind {
                 "agent_message",
                 "agent_claim",
                 "agent_task_failed",
+                "source_exited",
+                "source_throttled",
             ],
             Kind::Field => &[
                 "status",

@@ -6,11 +6,14 @@
 
 pub mod alertmanager;
 pub mod command;
+mod commits;
 pub mod docker;
 pub mod files;
+mod flood;
 pub mod github;
 mod outlet;
 pub mod service;
+mod throttle;
 
 pub use outlet::Outlet;
 

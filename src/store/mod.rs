@@ -127,6 +127,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the log may be usable later without anybody having to repair it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Busy(_) | StoreError::Full(_) | StoreError::ReadOnly { .. } | StoreError::Failed { .. } => true,
+            StoreError::Missing(_) | StoreError::Directory { .. } | StoreError::TooNew { .. } => false,
+            StoreError::Damaged { .. } => false,
+        }
+    }
+
     fn sql(path: &Path, error: &rusqlite::Error) -> StoreError {
         use rusqlite::ErrorCode as Code;
         let path = path.to_owned();

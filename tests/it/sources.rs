@@ -6,8 +6,10 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 use waitbus::client::{Announced, Options};
 use waitbus::config::directories::Directories;
-use waitbus::model::limits::{GRACE, MAX_SOURCES};
-use waitbus::model::source::Announcement;
+use waitbus::model::filter::RepoFilter;
+use waitbus::model::frame::Health;
+use waitbus::model::limits::{GRACE, MAX_DEMAND_FILTERS, MAX_SOURCES};
+use waitbus::model::source::{Announcement, Demand};
 
 use crate::harness::{Bus, Subscriber};
 
@@ -136,6 +138,146 @@ fn a_source_that_is_started_on_demand_is_there_after_its_goodbye_and_not_after_a
     bye(source);
     drop(announce(&bus, "github", &on_demand));
     assert_eq!(state(&mut waiter), of("github", "dead"), "nothing was told in between: it was there all the time");
+}
+
+/// A waiter for a source whose producer was away waited without a word, and nobody could tell it from one that had
+/// nothing to say.
+#[test]
+fn a_source_that_sees_nothing_is_known_to_be_silent_after_all_that_it_had_said() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut waiter = bus.subscribe(&json!({"match": "source=docker"}));
+    let mut source = announce(&bus, "docker", &json!({"start": "x"}));
+    assert_eq!(state(&mut waiter), of("docker", "alive"));
+    bus.emit_batch("docker", 0..300);
+    source.send(json!({"kind": "health", "state": "silent", "reason": "no\u{1b}[31m engine\n"}).to_string().as_bytes());
+    assert_eq!(waiter.numbers(300), (0..300).collect::<Vec<_>>());
+    let silent = waiter.frame();
+    let golden = json!({"kind": "source_status", "source": "docker", "state": "silent",
+                        "detail": {"start": "x", "reason": "no [31m engine"}});
+    assert_eq!(silent, golden);
+    assert!(bus.ok(&["status"]).contains("source docker: silent, it sees nothing and goes on trying: no [31m engine"));
+    let mut late = bus.subscribe(&json!({"match": "source=docker"}));
+    assert_eq!(state(&mut late), of("docker", "silent"));
+    // Another one speaks for it and sees, and leaves again.
+    let second = announce(&bus, "docker", &json!({"start": "x"}));
+    assert_eq!(state(&mut waiter), of("docker", "alive"));
+    bye(second);
+    assert_eq!(state(&mut waiter), of("docker", "silent"));
+    source.send(br#"{"kind":"health","state":"alive"}"#);
+    assert_eq!(
+        waiter.frame(),
+        json!({"kind": "source_status", "source": "docker", "state": "alive", "detail": {"start": "x"}})
+    );
+    drop(source);
+    assert_eq!(state(&mut waiter), of("docker", "dead"));
+    let frame =
+        json!({"match": ["source=docker", "event_id=null"], "announce": {"source": "docker", "silent": "still"}});
+    let _source = bus.subscribe(&frame);
+    assert_eq!(waiter.frame()["detail"], json!({"reason": "still"}), "it was never said to be alive");
+}
+
+/// A connection that is a source and wants to hear who waits for it; what it was told first.
+fn announce_and_listen(bus: &Bus, source: &str) -> (Subscriber, Value) {
+    let mut listener = bus.subscribe(&json!({
+        "match": [format!("source={source}"), "event_id=null"], "heartbeat": false,
+        "announce": {"source": source, "demand": true},
+    }));
+    let first = listener.frame();
+    assert_eq!(first["kind"], "demand", "{first}");
+    (listener, first["filters"].clone())
+}
+
+#[test]
+fn a_source_hears_who_waits_for_it_by_name_and_when_that_changes() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let _tail = bus.subscribe(&json!({}));
+    let _somebody_elses = bus.subscribe(&json!({"match": "source=docker"}));
+    let earlier = bus.subscribe(&json!({"match": "source=github", "filters": ["Octo/Hello"]}));
+    let (mut source, first) = announce_and_listen(&bus, "github");
+    assert_eq!(first, json!(["octo/hello"]));
+    let told = |source: &mut Subscriber| source.frame()["filters"].clone();
+    let any = bus.subscribe(&json!({"match": [["source=x"], ["source=github", "conclusion=success"]]}));
+    assert_eq!(told(&mut source), json!(["*", "octo/hello"]));
+    // One who asks for the same is no news, and neither is its end, nor another connection of the source.
+    drop(bus.subscribe(&json!({"match": "source=github", "filters": ["octo/hello"]})));
+    let (_second, first) = announce_and_listen(&bus, "github");
+    assert_eq!(first, json!(["*", "octo/hello"]));
+    drop(earlier);
+    assert_eq!(told(&mut source), json!(["*"]));
+    drop(any);
+    assert_eq!(told(&mut source), json!([]));
+    let _impossible = bus.subscribe(&json!({"match": "source=github", "filters": ["o".repeat(200) + "/r"]}));
+    let _by_condition = bus.subscribe(&json!({"match": ["source=github", "owner=octo", "repo=other"]}));
+    assert_eq!(told(&mut source), json!(["octo/other"]));
+    // A source of the same name that does not ask is not told.
+    let mut deaf = announce(&bus, "github", &Value::Null);
+    deaf.stream.set_nonblocking(true).unwrap();
+    assert_eq!(std::io::Read::read(&mut deaf.stream, &mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// A frame for each of a thousand waiters would each have named all of them.
+#[test]
+fn a_thousand_waiters_are_few_words_to_a_source() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let (mut source, _) = announce_and_listen(&bus, "github");
+    let waiter = |n: usize| bus.subscribe(&json!({"match": "source=github", "filters": [format!("octo/r{n}")]}));
+    let waiters: Vec<_> = (0..1_000).map(waiter).collect();
+    let mut frames = 1;
+    while source.frame()["filters"] != json!(["*"]) {
+        frames += 1;
+    }
+    assert!(frames <= MAX_DEMAND_FILTERS + 1, "{frames}");
+    source.stream.set_nonblocking(true).unwrap();
+    let mut left = [0; 1];
+    assert_eq!(std::io::Read::read(&mut source.stream, &mut left).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    source.stream.set_nonblocking(false).unwrap();
+    drop(waiters);
+    let mut frames = 1;
+    while source.frame()["filters"] != json!([]) {
+        frames += 1;
+    }
+    assert!(frames <= MAX_DEMAND_FILTERS + 1, "{frames}");
+}
+
+#[test]
+fn the_next_hub_is_told_of_a_silence_and_tells_who_waits() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let directories = Directories { runtime: bus.runtime(), state: bus.state(), config: bus.root().join("config") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let announcement = Announcement { source: "fs".into(), demand: true, ..Announcement::default() };
+        let mut source = Announced::open(&directories, announcement, Options { grace: GRACE }).await.unwrap();
+        let (health, mut demand) = (source.health(), source.demand());
+        let kept = tokio::spawn(async move { source.keep().await });
+        let mut wait = bus.wait(&["--source", "fs", "--repo", "octo/hello"]);
+        let wanted = |demand: &Demand| demand.filters == [RepoFilter::parse("octo/hello").unwrap()];
+        demand.wait_for(wanted).await.unwrap();
+        health.send_replace(Health::Silent { reason: "the disk is away".into() });
+        let (wait, line) = tokio::task::spawn_blocking(move || {
+            let line = wait.said("fs");
+            (wait, line)
+        })
+        .await
+        .unwrap();
+        assert_eq!(line, "waitbus: the source fs sees nothing, and goes on trying: the disk is away");
+        hub.kill();
+        hub = bus.hub();
+        let told = tokio::task::spawn_blocking(move || {
+            let mut wait = wait;
+            // It comes back to the next hub in its own time.
+            while !bus.ok(&["status"]).contains("source fs: silent") {}
+            bus.ok(&["emit", "--source", "fs", "--type", "change", "--repo", "octo/hello"]);
+            wait.ending()
+        });
+        let (code, _, errors) = told.await.unwrap();
+        assert_eq!((code, &*errors), (Some(0), ""), "it goes on waiting, and says it once");
+        demand.wait_for(|demand| demand.filters.is_empty()).await.unwrap();
+        kept.abort();
+    });
 }
 
 #[test]

@@ -11,9 +11,10 @@ use super::{block_on, output, wait};
 use crate::config::directories::Directories;
 use crate::config::section::Section;
 use crate::config::settings::Settings;
+use crate::model::event::check_name;
 use crate::model::nearest::nearest;
-use crate::source::Setup;
 use crate::source::service::{Plan, SourceError, run as run_source};
+use crate::source::{Setup, command};
 use crate::sys::logging::{self, Level};
 use crate::sys::manager;
 
@@ -28,7 +29,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Github(github::Arguments),
-    /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
+    /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml, or, after `--`, a
+    /// program that prints events as JSON lines
     #[command(external_subcommand)]
     Run(Vec<OsString>),
 }
@@ -40,14 +42,26 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
             let start = arguments.start();
             ("github".to_owned(), arguments.setup(setup(&settings, "github")?)?, start)
         }
-        What::Run(words) => {
-            let name = words.first().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let (setup, start) = (setup(&settings, &name)?, format!("waitbus source {name}"));
-            (name, setup, start)
-        }
+        What::Run(words) => named(&settings, words)?,
     };
     logging::start(settings.log.unwrap_or(Level::INFO));
     block_on(serve(Plan { directories, name, setup, start }))
+}
+
+/// The source that these words name, what it is told, and the command that would start it again.
+fn named(settings: &Settings, words: Vec<OsString>) -> Result<(String, Setup, String), Failure> {
+    let mut words = words.into_iter();
+    let name = words.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let (setup, start) = match words.next() {
+        None => (setup(settings, &name)?, format!("waitbus source {name}")),
+        // The arguments may hold secrets: nobody is told of them.
+        Some(dashes) if dashes == "--" => (Setup::Command(program(&name, words.collect())?), String::new()),
+        Some(word) => {
+            let meant = format!("waitbus source {name} -- {}", word.to_string_lossy());
+            return Err(Failure::usage(format!("what comes after the name? A program comes after `--`: {meant} …")));
+        }
+    };
+    Ok((name, setup, start))
 }
 
 /// What a source was told.
@@ -63,6 +77,18 @@ fn setup(settings: &Settings, name: &str) -> Result<Setup, Failure> {
             }))
         }
     }
+}
+
+/// A program on the command line.
+fn program(name: &str, command: Vec<OsString>) -> Result<command::Setup, Failure> {
+    if Setup::BUILT_IN.contains(&name) {
+        return Err(Failure::usage(format!("{name} is a source that waitbus has: give the program another name")));
+    }
+    check_name("source", name).map_err(Failure::usage)?;
+    if command.first().is_none_or(|program| program.is_empty()) {
+        return Err(Failure::usage(format!("which program? waitbus source {name} -- PROGRAM [ARGUMENT]…")));
+    }
+    Ok(command::Setup { command, directory: None })
 }
 
 async fn serve(plan: Plan) -> Result<Exit, Failure> {
@@ -81,6 +107,6 @@ async fn serve(plan: Plan) -> Result<Exit, Failure> {
     match run_source(plan, stop, ready).await {
         Ok(()) => Ok(Exit::Success),
         Err(SourceError::Bus(error)) => Err(error.into()),
-        Err(broken @ SourceError::Broken { .. }) => Err(Failure::bus(broken)),
+        Err(error) => Err(Failure::bus(error)),
     }
 }

@@ -169,8 +169,13 @@ impl Client {
         let (source, state) = (text("source"), text("state"));
         let number = frame["detail"]["n"].as_u64().expect("the number that it had told");
         assert!(self.wanted.could_concern(&source), "{frame} is nothing for {:?}", self.wanted);
-        if state != "alive" {
-            self.owed_nothing_before(log.ends[&number], log);
+        match &*state {
+            "alive" => {}
+            "silent" => {
+                let reason = frame["detail"]["reason"].as_str().and_then(|reason| reason.parse().ok());
+                self.owed_nothing_before(log.silences[&reason.expect("the reason that it had told")], log);
+            }
+            _ => self.owed_nothing_before(log.ends[&number], log),
         }
         let connection = self.connection.as_mut().expect("frames come on connections");
         connection.told.insert(source, (state, number));

@@ -38,6 +38,8 @@ pub struct Log {
     names: HashMap<EventId, Vec<usize>>,
     /// Where the log ended when a source did, by the number that it had told of itself.
     pub ends: HashMap<u64, usize>,
+    /// Where it ended when a source first gave this reason for being silent.
+    pub silences: HashMap<u64, usize>,
 }
 
 impl Log {
@@ -50,6 +52,7 @@ impl Log {
             horizons: Vec::new(),
             names,
             ends: HashMap::new(),
+            silences: HashMap::new(),
         }
     }
 

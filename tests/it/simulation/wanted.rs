@@ -104,6 +104,23 @@ impl Wanted {
             && (self.alternatives.is_empty() || self.alternatives.iter().any(|all| hold(all, &row)))
     }
 
+    /// What this asks of a source, if it names it.
+    pub fn demands(&self, source: &str) -> Vec<String> {
+        let names = |condition: &Condition| matches!(condition, Condition::SourceIs(_));
+        let is_it = |condition: &Condition| matches!(condition, Condition::SourceIs(name) if *name == source);
+        let asked = match &self.where_ {
+            Some(condition) if names(condition) => is_it(condition),
+            _ => self.alternatives.iter().any(|all| all.iter().any(is_it)),
+        };
+        if !asked {
+            return Vec::new();
+        }
+        if self.repos.is_empty() || self.repos.contains(&"*") {
+            return vec!["*".to_owned()];
+        }
+        self.repos.iter().map(|repo| repo.to_lowercase()).collect()
+    }
+
     fn passes(&self, (owner, repo): (&str, &str)) -> bool {
         let passes = |filter: &&str| match filter.to_lowercase().split_once('/') {
             Some((wanted, "*")) => wanted == owner,

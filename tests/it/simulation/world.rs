@@ -1,12 +1,12 @@
 //! One history: a hub, its log and its clients, and the steps that chance takes with them. The world drives the hub as
 //! the broadcast service does, with sockets and a clock of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use waitbus::hub::{Hub, Identity, Lane, Opinion, Question, Read, SubscriberId, Subscription};
-use waitbus::model::frame::Subscribe;
+use waitbus::model::frame::{Health, Subscribe};
 use waitbus::model::id::{EventId, Seq};
 use waitbus::model::limits::{
     HEARTBEAT, JUDGED_ROWS, MAX_FRAME_BYTES, OUTBOX_BYTES, PAGE_ROWS, QUESTIONS_PER_LANE, WRITE_SLICES,
@@ -30,9 +30,11 @@ pub struct World {
     /// What has been asked and not been answered.
     questions: Vec<Question>,
     /// The connections that are sources.
-    sources: Vec<(SubscriberId, &'static str)>,
+    sources: Vec<Speaker>,
     /// How each source is, and the number that it told of itself last.
     states: HashMap<&'static str, (&'static str, u64)>,
+    /// Where the log ended when each source last became silent.
+    silent_since: HashMap<&'static str, usize>,
     announcements: u64,
     /// The newest row that the hub has been told of, by the bell or by a subscription.
     told: usize,
@@ -43,6 +45,15 @@ pub struct World {
     pub elapsed: u64,
     /// What has happened, for whoever has to find out why it went wrong.
     trace: Vec<String>,
+}
+
+/// A connection that is a source.
+struct Speaker {
+    id: SubscriberId,
+    source: &'static str,
+    silent: bool,
+    /// Who waits for it, as it was told last.
+    demand: Option<Value>,
 }
 
 impl Drop for World {
@@ -73,6 +84,7 @@ impl World {
             questions: Vec::new(),
             sources: Vec::new(),
             states: HashMap::new(),
+            silent_since: HashMap::new(),
             announcements: 0,
             told: 0,
             stopping: false,
@@ -193,7 +205,8 @@ impl World {
         self.announcements += 1;
         let number = self.announcements;
         let nothing = [format!("source={source}"), "event_id=null".to_owned()];
-        let announcement = json!({"source": source, "detail": {"n": number}});
+        let silent = self.random.chance(20);
+        let announcement = json!({"source": source, "detail": {"n": number}, "demand": true, "silent": silent.then(|| number.to_string())});
         let frame = json!({"match": nothing, "heartbeat": false, "announce": announcement});
         let Subscribe { announce, .. } = Subscribe::parse(frame.to_string().as_bytes()).unwrap();
         let filter = Subscribe::parse(frame.to_string().as_bytes()).unwrap().filter().unwrap();
@@ -201,9 +214,54 @@ impl World {
         let (since, heartbeat, status, notes) = (None, false, false, Vec::new());
         let subscription = Subscription { filter, since, newest, heartbeat, status, announce, notes };
         let id = self.hub.subscribe(subscription, self.now());
-        self.note(format!("source {number} comes: {source}"));
-        self.sources.push((id, source));
-        self.states.insert(source, ("alive", number));
+        self.note(format!("source {number} comes: {source}, silent: {silent}"));
+        self.sources.push(Speaker { id, source, silent, demand: None });
+        let (before, _) = self.states.get(source).copied().unwrap_or_default();
+        self.states.insert(source, (before, number));
+        self.is_there(source, number);
+    }
+
+    /// A source says how well it sees.
+    pub fn say_health(&mut self) {
+        if self.sources.is_empty() {
+            return;
+        }
+        let index = self.random.within(0..=self.sources.len() - 1);
+        let silent = self.random.chance(50);
+        self.sources[index].silent = silent;
+        let (id, source) = (self.sources[index].id, self.sources[index].source);
+        self.announcements += 1;
+        let reason = self.announcements;
+        let health = if silent { Health::Silent { reason: reason.to_string() } } else { Health::Alive };
+        self.hub.health(id, health);
+        self.note(format!("a source says: {source}, silent: {silent}"));
+        self.is_there(source, reason);
+    }
+
+    /// A source is there, and silent if every connection that speaks for it says so; `reason` is a new one.
+    fn is_there(&mut self, source: &'static str, reason: u64) {
+        let silent = self.sources.iter().filter(|speaker| speaker.source == source).all(|speaker| speaker.silent);
+        // A newer reason takes the place of one that has not been told everywhere; it needs no more to come before it.
+        let end = match self.states[source] {
+            ("silent", _) => self.silent_since[source],
+            _ => self.log.end(),
+        };
+        self.log.silences.entry(reason).or_insert(end);
+        self.changes(source, if silent { "silent" } else { "alive" });
+    }
+
+    fn changes(&mut self, source: &'static str, state: &'static str) {
+        let (before, number) = self.states[source];
+        if before != state {
+            self.states.insert(source, (state, number));
+            if state == "silent" {
+                self.silent_since.insert(source, self.log.end());
+            } else if state != "alive" {
+                self.log.ends.insert(number, self.log.end());
+            }
+            // The hub reads the log to its end before it tells.
+            self.told = self.log.end();
+        }
     }
 
     /// A source ends, with a goodbye or without one.
@@ -211,19 +269,29 @@ impl World {
         if self.sources.is_empty() {
             return;
         }
-        let (id, source) = self.sources.remove(self.random.within(0..=self.sources.len() - 1));
+        let Speaker { id, source, .. } = self.sources.remove(self.random.within(0..=self.sources.len() - 1));
         let bye = self.random.chance(50);
         if bye {
             self.hub.bye(id);
         }
         self.hub.disconnected(id, self.now());
         self.note(format!("a source ends: {source}, with a goodbye: {bye}"));
-        if self.sources.iter().all(|(_, other)| *other != source) {
-            let (_, number) = self.states[source];
-            self.states.insert(source, (if bye { "gone" } else { "dead" }, number));
-            self.log.ends.insert(number, self.log.end());
-            // The hub reads the log to its end before it tells.
-            self.told = self.log.end();
+        if self.sources.iter().all(|other| other.source != source) {
+            self.changes(source, if bye { "gone" } else { "dead" });
+        } else {
+            self.announcements += 1;
+            self.is_there(source, self.announcements);
+        }
+    }
+
+    /// Whether every source has been told who waits for it.
+    fn every_source_knows(&self) {
+        for Speaker { source, demand, .. } in &self.sources {
+            let there = self.clients.iter().filter(|client| client.connection.is_some());
+            let waiting: BTreeSet<_> = there.flat_map(|client| client.wanted.demands(source)).collect();
+            let told = demand.as_ref().map(|demand| demand.as_array().unwrap().iter().map(|it| it.as_str().unwrap()));
+            let told: Option<BTreeSet<_>> = told.map(|told| told.map(str::to_owned).collect());
+            assert_eq!(told, Some(waiting), "who waits for {source}");
         }
     }
 
@@ -235,7 +303,11 @@ impl World {
                 let told = connection.told.get(*source).map(|(state, number)| (&**state, *number));
                 let must = *state != "alive" && client.wanted.could_concern(source);
                 assert!(
-                    !must || told == Some((*state, *number)),
+                    // Another connection that is silent, too, says it with another number, and is no news.
+                    !must
+                        || told.is_some_and(
+                            |(told, told_number)| told == *state && (told == "silent" || told_number == *number)
+                        ),
                     "client {index} was told {told:?} of {source}: {state}"
                 );
                 assert!(
@@ -294,9 +366,19 @@ impl World {
     /// One write, if the hub has something to write. Returns whether it had.
     pub fn write(&mut self) -> bool {
         let Some(id) = self.hub.next_write() else { return false };
-        if self.sources.iter().any(|(source, _)| *source == id) {
-            let bytes = self.hub.outbox(id).map(<[u8]>::len).sum();
-            if self.hub.wrote(id, bytes) {
+        if let Some(speaker) = self.sources.iter_mut().find(|speaker| speaker.id == id) {
+            let all: Vec<u8> = self.hub.outbox(id).flatten().copied().collect();
+            let mut rest = &all[..];
+            while let Some((prefix, after)) = rest.split_first_chunk() {
+                let (body, after) = after.split_at(u32::from_be_bytes(*prefix) as usize);
+                let frame: Value = serde_json::from_slice(body).unwrap();
+                if frame["kind"] == "demand" {
+                    assert_ne!(speaker.demand.as_ref(), Some(&frame["filters"]), "the same is told once");
+                    speaker.demand = Some(frame["filters"].clone());
+                }
+                rest = after;
+            }
+            if self.hub.wrote(id, all.len()) {
                 self.hub.disconnected(id, self.now());
             }
             return true;
@@ -411,6 +493,7 @@ impl World {
                     client.owed_nothing_before(self.told, &self.log);
                 }
                 self.everybody_knows();
+                self.every_source_knows();
                 return;
             }
         }
