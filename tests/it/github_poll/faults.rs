@@ -116,7 +116,8 @@ fn the_repositories_are_those_that_the_checkouts_lead_to() {
     git(&["-C", "hello", "remote", "add", "elsewhere", "https://gitlab.example.com/octo/other.git"]);
     world.configure("checkouts = '~/src'");
     let _hub = world.bus.hub();
-    let _poller = world.poll_and_sleep();
+    let mut poller = world.poll_and_sleep();
+    poller.stop();
     let asked = world.server.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert_eq!(asked[0].path, "/repos/octo/hello/actions/runs?per_page=30");
