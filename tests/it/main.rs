@@ -19,6 +19,8 @@ mod activation;
 mod booted;
 mod broadcast;
 mod checkout;
+#[cfg(target_os = "linux")]
+mod command_source;
 mod commits;
 #[cfg(target_os = "linux")]
 mod durability;
@@ -46,6 +48,8 @@ mod sandbox;
 #[cfg(target_os = "linux")]
 mod setup;
 mod simulation;
+#[cfg(target_os = "linux")]
+mod source_frame;
 mod sources;
 #[cfg(target_os = "linux")]
 mod starting;
