@@ -5,16 +5,14 @@
 //! Where there is no git, no repository or nothing to say, there is nothing to be said; that is no error.
 
 use std::ffi::OsStr;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use super::forge::Forge;
 use crate::model::limits::{GIT_OUTPUT_BYTES, GIT_TIMEOUT};
 use crate::model::sha::Sha;
+use crate::sys::answer::answer;
 
 /// A working directory that git knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +87,7 @@ impl<'a> Git<'a> {
     /// What it answers, without the end of the line; `None` for an error and for nothing.
     fn ask<const N: usize>(&self, arguments: [&str; N]) -> Option<String> {
         let left = self.until.saturating_duration_since(Instant::now());
-        let answer = answer(self.command(arguments).spawn().ok()?, left)?;
+        let answer = answer(self.command(arguments), left, GIT_OUTPUT_BYTES)?;
         let text = String::from_utf8(answer).ok()?;
         Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
     }
@@ -103,46 +101,7 @@ impl<'a> Git<'a> {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("LC_ALL", "C")
-            .current_dir(self.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .current_dir(self.directory);
         command
-    }
-}
-
-/// What a process prints, if it does so in time, within bounds, and ends well. It is gone afterwards.
-fn answer(mut child: Child, patience: Duration) -> Option<Vec<u8>> {
-    let stdout = child.stdout.take()?;
-    let (send, receive) = mpsc::channel();
-    let reader = thread::Builder::new().name("git".into()).spawn(move || {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(GIT_OUTPUT_BYTES).unwrap_or(u64::MAX);
-        let read = stdout.take(limit + 1).read_to_end(&mut bytes).ok();
-        // Nobody may be there to take it any more.
-        let _ = send.send(read.map(|_| bytes).filter(|bytes| bytes.len() <= GIT_OUTPUT_BYTES));
-    });
-    let bytes = reader.ok().and_then(|_| receive.recv_timeout(patience).ok().flatten());
-    if bytes.is_none() {
-        let _ = child.kill();
-    }
-    let ended = child.wait().ok()?;
-    bytes.filter(|_| ended.success())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_that_is_late_or_long_is_none_and_its_process_is_gone() {
-        let shell = |script: &str| {
-            Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
-        };
-        let patience = Duration::from_mins(1);
-        assert_eq!(answer(shell("echo yes"), patience).as_deref(), Some(&b"yes\n"[..]));
-        assert_eq!(answer(shell("echo yes; exit 1"), patience), None);
-        assert_eq!(answer(shell("exec yes"), patience), None, "endless");
-        assert_eq!(answer(shell("exec tail -f /dev/null"), Duration::from_millis(1)), None, "silent");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
@@ -16,10 +16,22 @@ use crate::model::event_frame::event_body;
 use crate::model::filter::Filter;
 use crate::model::frame::{Said, Subscribe};
 use crate::model::id::EventId;
-use crate::model::limits::{RETRY_MAX, RETRY_MIN, START_TIMEOUT};
+use crate::model::limits::{CLOCK_MARGIN, RETRY_MAX, RETRY_MIN, START_TIMEOUT};
 use crate::model::source::{SourceState, SourceStatus};
 use crate::store::{LogPaths, Reader};
 use crate::sys::wake::TouchFile;
+
+/// The time before which nothing is news for whoever begins after this event, or now, in nanoseconds since the epoch. What
+/// a source tells late it dates by somebody else's clock, so there is a margin: to be told of something a moment too old
+/// is better than to miss something.
+#[must_use]
+pub fn news_since(since: Option<EventId>) -> i64 {
+    let begins = since.map_or_else(
+        || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        |id| Duration::from_millis(id.timestamp_ms()),
+    );
+    i64::try_from(begins.saturating_sub(CLOCK_MARGIN).as_nanos()).unwrap_or(i64::MAX)
+}
 
 /// How a feed behaves when the hub is not there.
 #[derive(Clone, Copy, Debug)]

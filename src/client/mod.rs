@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 pub use announcement::Announced;
-pub use feed::{Feed, Mode, Options};
+pub use feed::{Feed, Mode, Options, news_since};
 pub use forge::Forge;
 pub use inbox::{Begin, Inbox, Letter, Mail};
 pub use publish::Publisher;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use super::feed::news_since;
 use super::{BusError, Feed, Item, Options};
 use crate::config::directories::Directories;
 use crate::model::event::Record;
@@ -53,7 +54,8 @@ impl Waiter {
         since: Option<EventId>,
         options: Options,
     ) -> Result<Waiter, BusError> {
-        let subscribe = Subscribe { since, heartbeat: false, ..question.subscription() };
+        let not_before = (!question.counts_the_past()).then(|| news_since(since));
+        let subscribe = Subscribe { since, not_before, heartbeat: false, ..question.subscription() };
         let feed = Feed::open(directories, subscribe, options).await?;
         question.begin(Instant::now());
         Ok(Waiter { directories: directories.clone(), feed, question, dead: Vec::new(), told_lost: false })

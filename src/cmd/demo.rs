@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -27,6 +26,8 @@ use crate::sys::private;
 
 /// GitHub's own example of a workflow run that has succeeded (tests/payloads/github/README.md).
 const PAYLOAD: &str = include_str!("../../tests/payloads/github/workflow_run.completed.payload.json");
+/// The run of the example.
+const RUN_ID: &str = "289782451";
 /// Deliveries whose latency is measured, and how many of them a second: enough for a 99th percentile that is more
 /// than the slowest one.
 const DELIVERIES: usize = 300;
@@ -63,7 +64,7 @@ async fn show() -> Result<(), Failure> {
     wait.said("attached").await?;
     let mut sender = Sender::connect(&address, &bus.secret).await?;
     let posted = Instant::now();
-    let answer = sender.deliver("demo-0").await?;
+    let answer = sender.deliver(0).await?;
     let answered = posted.elapsed();
     let summary = wait.line().await?;
     let woken = wait.last_line.duration_since(posted);
@@ -107,18 +108,18 @@ async fn measure(bus: &Bus, mut sender: Sender) -> Result<(Latencies, Latencies)
     for number in 1..=DELIVERIES {
         clock.tick().await;
         let sent = Instant::now();
-        let name = format!("demo-{number}");
+        let number = i64::try_from(number).map_err(Failure::bus)?;
         let received = async {
             loop {
                 if let Item::Event { body, .. } = feed.next().await?
-                    && body.get("delivery_id").and_then(Value::as_str) == Some(&name)
+                    && body.get("fields").and_then(|fields| fields.get("run_id")?.as_i64()) == Some(number)
                 {
                     return Ok::<_, Failure>(sent.elapsed());
                 }
             }
         };
         let posted = async {
-            sender.deliver(&name).await?;
+            sender.deliver(number).await?;
             Ok::<_, Failure>(sent.elapsed())
         };
         let (received, posted) = tokio::try_join!(received, posted)?;
@@ -251,23 +252,24 @@ impl Running {
 /// Posts deliveries as GitHub does, on one connection.
 struct Sender {
     stream: TcpStream,
-    signature: String,
+    secret: secret::Secret,
 }
 
 impl Sender {
     async fn connect(address: &str, secret: &secret::Secret) -> Result<Sender, Failure> {
         let stream = TcpStream::connect(address).await.map_err(Failure::bus)?;
         stream.set_nodelay(true).map_err(Failure::bus)?;
-        Ok(Sender { stream, signature: signature::sign(secret.expose(), PAYLOAD.as_bytes()) })
+        Ok(Sender { stream, secret: secret.clone() })
     }
 
-    /// Returns what the listener answered.
-    async fn deliver(&mut self, id: &str) -> Result<String, Failure> {
+    /// Returns what the listener answered. Each delivery is about another run, because what is said twice is stored once.
+    async fn deliver(&mut self, run: i64) -> Result<String, Failure> {
+        let payload = PAYLOAD.replace(RUN_ID, &run.to_string());
         let request = format!(
             "POST /webhook HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-github-event: workflow_run\r\n\
-             x-github-delivery: {id}\r\nx-hub-signature-256: {}\r\ncontent-length: {}\r\n\r\n{PAYLOAD}",
-            self.signature,
-            PAYLOAD.len()
+             x-github-delivery: demo-{run}\r\nx-hub-signature-256: {}\r\ncontent-length: {}\r\n\r\n{payload}",
+            signature::sign(self.secret.expose(), payload.as_bytes()),
+            payload.len()
         );
         self.stream.write_all(request.as_bytes()).await.map_err(Failure::bus)?;
         let mut answer = Vec::new();

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::time::{self, When};
 use crate::child::signals::{ASK_TO_END, Signals};
-use crate::client::{Feed, Mode, News, Options, Waiter};
+use crate::client::{Feed, Mode, News, Options, Waiter, news_since};
 use crate::config::directories::Directories;
 use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::EventId;
@@ -109,7 +109,7 @@ impl Patience {
         conditions: &Conditions,
         since: Option<EventId>,
     ) -> Result<Feed, Failure> {
-        let subscribe = Subscribe { since, ..conditions.subscribe()? };
+        let subscribe = Subscribe { since, not_before: Some(news_since(since)), ..conditions.subscribe()? };
         let feed = Feed::open(directories, subscribe, self.options()).await?;
         self.attached(&feed);
         Ok(feed)

@@ -140,6 +140,17 @@ pub fn current_directory() -> io::Result<PathBuf> {
     env::current_dir()
 }
 
+/// The path that a person means: an absolute one, or one below their home that begins with `~/`.
+#[must_use]
+pub fn below_home(text: &str) -> Option<PathBuf> {
+    let path = match text.strip_prefix('~') {
+        Some("") => env::home_dir()?,
+        Some(rest) => env::home_dir()?.join(rest.strip_prefix('/')?),
+        None => PathBuf::from(text),
+    };
+    path.is_absolute().then_some(path)
+}
+
 /// Where temporary files go.
 #[must_use]
 pub fn temporary_directory() -> PathBuf {

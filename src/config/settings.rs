@@ -165,7 +165,7 @@ fn level_names() -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Settings, (usize, String)> {
@@ -173,7 +173,7 @@ pub(super) mod tests {
     }
 
     /// The sources of a text that makes sense.
-    pub(in super::super) fn sections(text: &str) -> BTreeMap<String, Section> {
+    pub(crate) fn sections(text: &str) -> BTreeMap<String, Section> {
         parse(text).unwrap().sources
     }
 

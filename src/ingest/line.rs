@@ -22,8 +22,14 @@ pub enum Printed {
     Position(String),
 }
 
+/// A list would be read as the values of the keys, in the order in which they happen to stand.
+fn check_object(line: &[u8]) -> Result<(), String> {
+    if line.trim_ascii_start().starts_with(b"{") { Ok(()) } else { Err("expected a JSON object".to_owned()) }
+}
+
 /// Reads one line of the program that is this source.
 pub fn printed(line: &[u8], source: &str, ingest_method: &'static str) -> Result<Printed, String> {
+    check_object(line)?;
     if let Ok(Position { position }) = serde_json::from_slice(line) {
         return match position {
             long if long.len() > MAX_POSITION_BYTES => {
@@ -59,9 +65,9 @@ mod tests {
             (r#"{"position":1}"#, "position"),
             (r#"{"position":"a\u0000"}"#, "line of text"),
             (&*long, "at most"),
-            ("[]", "type"),
-            ("", "EOF"),
-            ("nonsense", "expected"),
+            (r#"["17"]"#, "expected a JSON object"),
+            ("", "expected a JSON object"),
+            ("nonsense", "expected a JSON object"),
         ] {
             let problem = read(bad).unwrap_err();
             assert!(problem.contains(words), "{bad}: {problem}");

@@ -14,6 +14,10 @@ pub type Fields = Map<String, Value>;
 /// Names that `fields` repeats on the wire from the event itself; a source cannot set them there.
 pub const ENVELOPE: [&str; 5] = ["source", "event_type", "owner", "repo", "ingest_method"];
 
+/// The field of an event that is told late: when it happened, in nanoseconds since the epoch. Whoever waits for what
+/// happens is not told of what had happened before.
+pub const HAPPENED_AT: &str = "happened_at";
+
 /// How a row came into the log.
 pub mod ingest_method {
     /// A signed delivery to the webhook listener.
@@ -175,6 +179,12 @@ impl Event {
             "ingest_method" => Some(&self.ingest_method),
             _ => None,
         }
+    }
+
+    /// When it happened, if it was told so late that its source says so: the field [`HAPPENED_AT`].
+    #[must_use]
+    pub fn happened_at(&self) -> Option<i64> {
+        self.fields.get(HAPPENED_AT)?.as_i64()
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Filter {
     pub alternatives: Vec<Conjunction>,
     /// An expression that must be true; none given means no expression.
     pub where_: Option<Arc<Expression>>,
+    /// Nothing that says that it happened before this time, in nanoseconds since the epoch.
+    pub not_before: Option<i64>,
 }
 
 impl Filter {
@@ -121,6 +123,7 @@ impl Filter {
         let event = &record.event;
         (self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo)))
             && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+            && self.not_before.is_none_or(|time| event.happened_at().is_none_or(|happened| happened >= time))
     }
 
     /// Whether deciding may take longer than the hub's loop may wait: it depends on how long a text of the event is, on
@@ -293,13 +296,27 @@ mod tests {
             repos: vec![RepoFilter::parse(repo).unwrap()],
             event_types: vec![kind.into()],
             alternatives: vec![Conjunction::new(vec![Condition::parse(condition).unwrap()])],
-            where_: None,
+            ..Filter::default()
         };
         assert!(Filter::default().wants(&record));
         assert!(filter("octo/hello", "finished", "conclusion=success").wants(&record));
         assert!(!filter("octo/other", "finished", "conclusion=success").wants(&record));
         assert!(!filter("*", "started", "conclusion=success").wants(&record));
         assert!(!filter("*", "finished", "conclusion=failure").wants(&record));
+    }
+
+    /// A poller that slept told last week's success to whoever woke it, as if it had just happened.
+    #[test]
+    fn what_says_that_it_happened_before_is_left_out_for_whoever_asks_what_happens() {
+        let told = |happened: Option<i64>| record(1, "github", &json!({"happened_at": happened}));
+        let asks = |not_before| Filter { not_before, ..Filter::default() };
+        for (not_before, happened, wanted) in
+            [(Some(10), Some(9), false), (Some(10), Some(10), true), (Some(10), None, true), (None, Some(9), true)]
+        {
+            let record = told(happened);
+            assert_eq!(asks(not_before).wants(&record), wanted, "{not_before:?} {happened:?}");
+            assert_eq!(asks(not_before).may_want(&record), wanted, "{not_before:?} {happened:?}");
+        }
     }
 
     #[test]

@@ -288,6 +288,7 @@ mod tests {
             alternatives: vec![vec!["a=1".into(), "b~x".into()], vec!["c=2".into()]],
             where_: Some("fields.x == 1".into()),
             since: Some(EventId::ZERO),
+            not_before: Some(-5),
             heartbeat: false,
             status: true,
             announce: Some(

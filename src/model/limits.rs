@@ -120,6 +120,9 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How long a client tries to have the hub back before it gives up with exit code 3.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How much earlier than a wait something may have happened that is told late, and still be told to it: clocks of two
+/// machines differ by a second or two, and GitHub dates to the second.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long nothing may change for a commit before everything that belongs to it is taken to have been seen: GitHub
 /// tells of the runs of a push, and of those that the end of a run starts, within seconds.
 pub const SETTLE: Duration = Duration::from_secs(10);
@@ -293,6 +296,75 @@ pub const MAX_CONTAINER_LABELS: usize = 64;
 pub const MAX_CONTAINER_LABEL_BYTES: usize = 256;
 /// Largest file of the docker client that is read, in bytes: a few settings, and the logins of registries.
 pub const MAX_DOCKER_CONFIG_BYTES: u64 = 1024 * 1024;
+
+// ---- the poller of GitHub --------------------------------------------------------------------------------------
+
+/// Repositories that one poller watches: what a person works on, many times over. Each has its place in the position.
+pub const MAX_REPOSITORIES: usize = 64;
+/// Entries of a directory of checkouts that are looked at: a home's `src`, and not a mistyped `/`.
+pub const MAX_CHECKOUTS: usize = 1_024;
+/// Between two looks at a repository that somebody waits for, if nobody sets `interval`: half of [`SETTLE`], so that a run
+/// that follows another is known before a commit is judged without it. An answer that nothing has changed costs nothing of
+/// the quota.
+pub const GITHUB_INTERVAL: Duration = Duration::from_secs(5);
+/// Shortest `interval` that may be set: GitHub's own pages look once in a few seconds.
+pub const GITHUB_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Longest time between two looks at a repository that somebody waits for while nothing runs there: what a person who
+/// has pushed just now waits at most until the run is seen to have begun.
+pub const GITHUB_INTERVAL_IDLE: Duration = Duration::from_mins(1);
+/// The distance of two looks grows by one part of this of the time for which nothing has changed.
+pub const GITHUB_SLOWING: u32 = 10;
+/// The share of the hourly quota that the poller uses at most, in percent, if nobody sets `budget`: the rest is for `gh`,
+/// editors and scripts, which share the token.
+pub const GITHUB_BUDGET_PERCENT: u64 = 20;
+/// The part of its share that the poller may use at any speed, in percent; the rest is spread evenly over the hour.
+pub const GITHUB_BURST_PERCENT: u64 = 10;
+/// Runs of one page: those of a few days of one repository, in less than half a megabyte.
+pub const GITHUB_RUNS_PER_PAGE: usize = 30;
+/// Pages of runs that are asked for after an outage or a sleep. Whoever was away for longer than 300 runs is told so.
+pub const GITHUB_RUN_PAGES: usize = 10;
+/// Jobs, checks or statuses of one page, the most that GitHub lists.
+pub const GITHUB_ITEMS_PER_PAGE: usize = 100;
+/// Pages of jobs of one run, or of checks of one commit. A matrix has at most 256 jobs, and reusable workflows several of
+/// them.
+pub const GITHUB_LIST_PAGES: usize = 5;
+/// Commits of one repository whose checks and statuses are asked for, the newest that have runs: what was pushed just now,
+/// and what it is compared with.
+pub const GITHUB_COMMITS: usize = 3;
+/// Runs of one repository whose jobs are asked for at each look, the newest: more would be a look that takes minutes.
+pub const GITHUB_RUNS_WITH_JOBS: usize = 10;
+/// Runs of one repository that are followed although they have left the first page, the newest: they go on, or their jobs
+/// are not told yet. Each costs a request at each look.
+pub const GITHUB_FOLLOWED_RUNS: usize = 20;
+/// How late something is told to say when it happened: more than a look or two.
+pub const GITHUB_LATE: Duration = Duration::from_secs(10);
+/// Largest answer of the API, in bytes: a page of runs or jobs has less than one megabyte.
+pub const GITHUB_ANSWER_BYTES: u64 = 8 * 1024 * 1024;
+/// How much of an answer that is an error is read, in bytes: a sentence and a link.
+pub const GITHUB_ERROR_BYTES: u64 = 64 * 1024;
+/// Longest validator (`ETag`, `Last-Modified`) that is kept, in bytes: GitHub's have 70.
+pub const MAX_VALIDATOR_BYTES: usize = 256;
+/// How long a connection to the API may take.
+pub const GITHUB_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take in all: GitHub gives up after 10 s, and a slow line gets a page in this time.
+pub const GITHUB_TIMEOUT: Duration = Duration::from_secs(30);
+/// Redirects that are followed for one request: a repository that was renamed, twice.
+pub const GITHUB_REDIRECTS: usize = 3;
+/// First pause after a failure that may pass; doubles up to [`GITHUB_RETRY_MAX`].
+pub const GITHUB_RETRY_MIN: Duration = Duration::from_secs(2);
+/// Longest pause after a failure that may pass: a machine that comes back from its sleep is noticed by then.
+pub const GITHUB_RETRY_MAX: Duration = Duration::from_mins(5);
+/// First pause after a limit that does not say how long it lasts: what GitHub asks for; doubles up to
+/// [`GITHUB_LIMIT_MAX`].
+pub const GITHUB_LIMIT_MIN: Duration = Duration::from_mins(1);
+/// Longest pause after a limit, whatever it says: the quota's own period, twice.
+pub const GITHUB_LIMIT_MAX: Duration = Duration::from_hours(2);
+/// Between two looks at a repository that GitHub does not show, while somebody waits for it.
+pub const GITHUB_FAULT_RETRY: Duration = Duration::from_mins(15);
+/// How much of GitHub's own words about a refusal is repeated, in characters: a sentence.
+pub const MAX_FAULT_CHARS: usize = 100;
+/// How long `gh` may take to say its token: a keyring that asks its owner takes longer, and is not asked again for that.
+pub const GH_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 

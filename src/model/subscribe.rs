@@ -27,6 +27,8 @@ pub struct Subscribe {
     pub where_: Option<String>,
     /// Delivery starts strictly after this event; `None` means from now on.
     pub since: Option<EventId>,
+    /// Events that say that they happened before this time are left out, in nanoseconds since the epoch.
+    pub not_before: Option<i64>,
     /// Whether this subscriber wants heartbeats.
     pub heartbeat: bool,
     /// Whether the hub tells about itself once, after the acknowledgement.
@@ -43,6 +45,7 @@ impl Default for Subscribe {
             alternatives: Vec::new(),
             where_: None,
             since: None,
+            not_before: None,
             heartbeat: true,
             status: false,
             announce: None,
@@ -64,6 +67,9 @@ impl Serialize for Subscribe {
         }
         if let Some(expression) = &self.where_ {
             map.serialize_entry("where", expression)?;
+        }
+        if let Some(time) = self.not_before {
+            map.serialize_entry("not_before", &time)?;
         }
         map.serialize_entry("heartbeat", &self.heartbeat)?;
         if self.status {
@@ -108,6 +114,7 @@ impl Subscribe {
             alternatives: alternatives(frame.get("match"))?,
             where_: expression(frame.get("where"))?,
             since: since(frame.get("since"))?,
+            not_before: not_before(frame.get("not_before"))?,
             heartbeat: flag(&frame, "heartbeat", true)?,
             status: flag(&frame, "status", false)?,
             announce: announcement(frame.get("announce"))?,
@@ -139,6 +146,7 @@ impl Subscribe {
             event_types: self.event_types.clone(),
             alternatives: alternatives.collect::<Result<_, _>>()?,
             where_: self.where_.as_deref().map(compile).transpose().map_err(|error| bad(&error))?,
+            not_before: self.not_before,
         };
         if filter.repos.contains(&RepoFilter::Any) {
             filter.repos.clear();
@@ -200,6 +208,16 @@ fn since(value: Option<&Value>) -> Result<Option<EventId>, Rejection> {
             .map(Some)
             .map_err(|error| Rejection::field("since", &format!("null or an event id; it is {error}"))),
         Some(_) => Err(Rejection::field("since", "null or an event id as a string")),
+    }
+}
+
+fn not_before(value: Option<&Value>) -> Result<Option<i64>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let time = value.as_i64();
+            time.map(Some).ok_or_else(|| Rejection::field("not_before", "null or nanoseconds since the epoch"))
+        }
     }
 }
 

@@ -121,3 +121,46 @@ impl<I: Iterator<Item = Appended>> NextIf for I {
         good.then(|| self.next()).flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{LogPaths, Reader};
+
+    fn draft(source: &str, id: usize) -> Draft {
+        let (source, event_type) = (source.to_owned(), "finished".to_owned());
+        Draft { source, event_type, delivery_id: Some(id.to_string()), ..Draft::default() }
+    }
+
+    #[test]
+    fn a_large_batch_is_stored_in_parts_and_the_answers_line_up_with_what_was_handed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let directories = Directories { runtime: at("run"), state: at("state"), config: at("config") };
+        let publisher = Publisher::open(&directories).unwrap();
+        assert_eq!(publisher.position("fs").unwrap(), None);
+        let (batches, handed_over) = mpsc::channel(1);
+        let commits = Commits {
+            directories: directories.clone(),
+            name: "fs".into(),
+            publisher,
+            health: watch::Sender::default(),
+        };
+        let end = commits.start(handed_over).unwrap();
+        let count = 2 * SOURCE_TRANSACTION_EVENTS + 1;
+        let mut drafts: Vec<_> = (0..count).map(|id| draft("fs", id)).collect();
+        drafts.insert(1, draft("docker", 1));
+        drafts.insert(3, draft("fs", 0));
+        let (committed, outcome) = oneshot::channel();
+        batches.blocking_send(Batch { drafts, position: Some("here".into()), committed }).unwrap();
+        let outcome = outcome.blocking_recv().unwrap();
+        assert_eq!(outcome.len(), count + 2);
+        assert_eq!(outcome[1], None, "of another source");
+        assert!(matches!(outcome[3], Some(Appended::Duplicate { id }) if outcome[0].unwrap().id() == id));
+        assert!(outcome[4..].iter().all(|appended| matches!(appended, Some(Appended::Stored { .. }))));
+        drop(batches);
+        end.blocking_recv().unwrap().unwrap();
+        assert_eq!(Publisher::open(&directories).unwrap().position("fs").unwrap().as_deref(), Some("here"));
+        assert_eq!(Reader::open(&LogPaths::new(at("state"))).unwrap().size().unwrap().rows, count as u64);
+    }
+}

@@ -223,3 +223,18 @@ async fn tell(
         said.send_replace(health);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_has_ended_with_its_words() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("{} engines", 7)
+        };
+        assert_eq!(runtime.block_on(caught(panics)).0, "7 engines; this is a fault of waitbus");
+    }
+}

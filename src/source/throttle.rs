@@ -41,7 +41,7 @@ impl Throttle {
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + passed * self.per_second).min(self.burst);
-        self.at = now;
+        self.at = self.at.max(now);
     }
 
     fn until(&self, level: f64) -> Duration {

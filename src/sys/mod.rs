@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the one module that may")]
 
 pub mod activation;
+pub mod answer;
 pub mod bell;
 pub mod descriptors;
 pub mod detach;

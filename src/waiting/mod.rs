@@ -38,6 +38,12 @@ pub trait Question {
         false
     }
 
+    /// Whether what happened before the question was put, and is told only now, counts as well: it does for a question
+    /// about how something stands, and not for one about what happens.
+    fn counts_the_past(&self) -> bool {
+        false
+    }
+
     /// From now on events are seen. Durations count from here.
     fn begin(&mut self, _now: Instant) {}
 

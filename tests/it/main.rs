@@ -20,12 +20,15 @@ mod alertmanager;
 mod booted;
 mod broadcast;
 mod checkout;
+#[cfg(target_os = "linux")]
+mod command_source;
 mod commits;
 #[cfg(target_os = "linux")]
 mod docker;
 #[cfg(target_os = "linux")]
 mod durability;
 mod endings;
+mod github_poll;
 #[cfg(target_os = "linux")]
 mod handover;
 mod hostile;
@@ -52,6 +55,8 @@ mod sandbox;
 #[cfg(target_os = "linux")]
 mod setup;
 mod simulation;
+#[cfg(target_os = "linux")]
+mod source_frame;
 mod source_setup;
 mod sources;
 #[cfg(target_os = "linux")]

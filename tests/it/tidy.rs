@@ -31,7 +31,11 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
     ("src/source/alertmanager.rs", "a heartbeat is expected within a time"),
-    ("src/source/service.rs", "the log is locked or full, and nobody tells when it is not any more"),
+    ("src/source/command/mod.rs", "a program that keeps ending is started again later and later"),
+    ("src/source/commits.rs", "the log is locked or full, and nobody tells when it is not any more"),
+    ("src/source/flood.rs", "a flood is over when nothing has come for a time"),
+    ("src/source/github/mod.rs", "GitHub tells nobody who asks when something has happened"),
+    ("src/source/outlet.rs", "a source that says too much is held back for a time"),
     ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
 ];
 
@@ -101,7 +105,7 @@ const TOUCHES: [(&str, &str); 8] = [
         "files",
         r"\bfs::|\bFile::|\bOpenOptions\b|\b(tempfile|rusqlite|notify)::|\.(exists|is_dir|is_file|(symlink_)?metadata)\(\)",
     ),
-    ("sockets", r"\b(Unix|Tcp)(Listener|Stream)\b|\brustix::net\b"),
+    ("sockets", r"\b(Unix|Tcp)(Listener|Stream)\b|\b(rustix::net|ureq)\b"),
     ("signals", r"\bSignalKind::|\b(kill_process|pidfd_send_signal)\("),
     ("clock", r"::now\(\)|\bsleep(_until)?\(|\btimeout\("),
     ("processes", r"\bCommand::new\(|\bprocess::(id|exit|abort)\(|\b(setsid|current_exe)\("),

@@ -203,7 +203,7 @@ fn under_a_service_manager_the_secret_is_its_credential_and_nothing_else() {
 fn form_encoded_and_json_are_the_same_event() {
     let bus = Bus::new();
     let (_serve, address) = bus.serve();
-    let names = ["push", "workflow_run.completed", "issue_comment.created", "pull_request.closed"];
+    let names = ["push", "deployment_status", "issue_comment.created", "pull_request.closed"];
     for name in names {
         let event = name.split('.').next().unwrap();
         let json = payload(&format!("{name}.payload.json"));

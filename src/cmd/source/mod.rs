@@ -3,6 +3,7 @@
 mod docker;
 mod enabling;
 mod fs;
+mod github;
 mod known;
 mod list;
 pub(super) mod overview;
@@ -40,6 +41,7 @@ enum What {
     Disable(enabling::DisableArguments),
     Docker(docker::Arguments),
     Fs(fs::Arguments),
+    Github(github::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml, or, after `--`, a
     /// program that prints events as JSON lines
     #[command(external_subcommand)]
@@ -56,6 +58,7 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
             None => setup(settings, "docker"),
         }),
         What::Fs(arguments) => work("fs", directories, |settings| arguments.setup(setup(settings, "fs")?)),
+        What::Github(arguments) => work("github", directories, |settings| arguments.setup(setup(settings, "github")?)),
         What::Run(words) => {
             let mut words = words.into_iter();
             let name = words.next().and_then(|name| name.into_string().ok()).unwrap_or_default();

@@ -4,6 +4,9 @@
 //! payload says becomes typed fields (`fields`, by the rows of `tables`), and the fields become a line for a
 //! person (`summary`). A payload that is signed but odd (a number where a text belongs, a title of a megabyte) is still
 //! somebody's event: what does not fit is left out, and the payload is stored as it was received.
+//!
+//! What a run, a job or a check comes to is told by deliveries and by the API ([`api`]), so its key is made of what it says
+//! (`transition`), and whoever tells it second tells nothing new.
 
 use std::borrow::Cow;
 
@@ -13,11 +16,13 @@ use super::form::{self, BadForm};
 use crate::model::event::{Draft, ingest_method};
 use crate::model::limits::{MAX_GITHUB_DELIVERY_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_REPO_BYTES};
 
+pub mod api;
 mod fields;
 mod summary;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 /// The `source` of every event from here.
 pub const SOURCE: &str = "github";
@@ -27,7 +32,7 @@ pub const SOURCE: &str = "github";
 pub struct Delivery<'a> {
     /// `X-GitHub-Event`.
     pub event: &'a str,
-    /// `X-GitHub-Delivery`: the same for a redelivery, so it is the event's idempotency key.
+    /// `X-GitHub-Delivery`: the same for a redelivery, so it is the idempotency key of an event that has no better one.
     pub id: &'a str,
     /// `Content-Type`; without one the body is taken for JSON.
     pub content_type: Option<&'a str>,
@@ -113,18 +118,26 @@ pub fn accept(delivery: &Delivery<'_>) -> Result<Accepted, Reject> {
 }
 
 fn draft(delivery: &Delivery<'_>, payload: &Value, text: String) -> Draft {
+    let (event, method) = (delivery.event, ingest_method::WEBHOOK);
+    let mut draft = Draft { payload: Some(text), ..told(event, payload, method) };
+    draft.delivery_id.get_or_insert_with(|| delivery.id.to_owned());
+    draft
+}
+
+/// What a payload says, without the payload. It has a key if it is a transition.
+fn told(event: &str, payload: &Value, ingest_method: &'static str) -> Draft {
     let (owner, repo) = repository(payload);
-    let fields = fields::extract(delivery.event, payload);
+    let fields = fields::extract(event, payload);
     Draft {
         source: SOURCE.to_owned(),
-        event_type: delivery.event.to_owned(),
-        delivery_id: Some(delivery.id.to_owned()),
-        ingest_method: ingest_method::WEBHOOK,
-        summary: summary::summary(delivery.event, owner, repo, &fields),
+        event_type: event.to_owned(),
+        delivery_id: transition::key(event, payload, owner, repo, &fields),
+        ingest_method,
+        summary: summary::summary(event, owner, repo, &fields),
         owner: owner.to_owned(),
         repo: repo.to_owned(),
         fields,
-        payload: Some(text),
+        payload: None,
     }
 }
 

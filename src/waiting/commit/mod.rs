@@ -179,6 +179,10 @@ impl Question for Commit {
         }
     }
 
+    fn counts_the_past(&self) -> bool {
+        true
+    }
+
     fn see(&mut self, record: &Record, now: Instant) -> Step {
         self.seen.hear(&record.event, self.clock.date(now));
         Step::Aside
