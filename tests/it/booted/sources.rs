@@ -155,6 +155,35 @@ fn a_source_needs_no_installation_before_it_and_goes_with_uninstall() {
     });
 }
 
+/// Prints one event, with its unit and whether anything is taken from it, and stays.
+const PROGRAM_OF_MINE: &str = r#"#!/bin/sh
+unit=$(sed -n 's,.*/\(.*\.service\)$,\1,p' /proc/self/cgroup) bound=$(sed -n 's/^NoNewPrivs:.//p' /proc/self/status)
+printf '{"type":"begun","fields":{"unit":"%s","bound":"%s"}}\n' "$unit" "$bound"
+exec sleep infinity
+"#;
+
+#[test]
+fn a_program_of_the_users_is_a_source_under_any_name_and_does_what_it_does_in_a_shell() {
+    let name = "a_program_of_the_users_is_a_source_under_any_name_and_does_what_it_does_in_a_shell";
+    on_every_systemd(name, |machine| {
+        machine.install();
+        machine.write("/home/dev/bin/mine", PROGRAM_OF_MINE);
+        machine.dev("chmod +x ~/bin/mine");
+        for source in ["mine", "my.own-1_x", "0.service"] {
+            let unit = format!("waitbus-source@{source}.service");
+            configure(machine, &format!("[source.\"{source}\"]\ncommand = ['/home/dev/bin/mine']\n"));
+            let mut wait = machine.wait(&["--source", source, "--type", "begun", "--json"]);
+            machine.ok(&["source", "enable", source]);
+            let event: Value = serde_json::from_str(&wait.line()).unwrap();
+            assert_eq!((&event["fields"]["unit"], &event["fields"]["bound"]), (&json!(unit), &json!("0")));
+            assert_eq!(wait.code(), 0, "{}", wait.errors());
+            assert_eq!(listed(machine, source)["state"], "alive");
+            machine.ok(&["source", "disable", source]);
+            assert_eq!(machine.property(&unit, "ActiveState"), "inactive");
+        }
+    });
+}
+
 #[test]
 fn the_token_reaches_the_source_that_needs_it_from_wherever_it_is_kept() {
     on_every_systemd("the_token_reaches_the_source_that_needs_it_from_wherever_it_is_kept", |machine| {
