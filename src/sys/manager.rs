@@ -90,13 +90,12 @@ pub fn runs(process: &str, program: &Path) -> Option<bool> {
     Some(running == identity(program)?)
 }
 
-/// The unit of systemd that this process belongs to: the last of its control group. A process that somebody starts in a
-/// terminal belongs to that terminal's.
+/// Whether systemd runs this process as this unit: its control group says so, of which there may be several kinds. A process
+/// that somebody starts in a terminal belongs to that terminal's.
 #[must_use]
-pub fn own_unit() -> Option<String> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let unit = |line: &str| line.rsplit_once('/').map(|(_, unit)| unit.to_owned());
-    groups.lines().filter_map(unit).find(|unit| unit.ends_with(".service"))
+pub fn belongs_to(unit: &str) -> bool {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().filter_map(|line| line.rsplit_once('/')).any(|(_, group)| group == unit)
 }
 
 /// Whether a systemd user manager serves this session; only then can it be asked to run something.

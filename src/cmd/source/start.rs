@@ -13,7 +13,7 @@ use crate::sys::manager;
 /// has a program: its arguments may hold secrets.
 pub(super) fn of(name: &str) -> String {
     let unit = units::of_source(name);
-    if manager::own_unit().is_some_and(|own| own == unit) {
+    if manager::belongs_to(&unit) {
         return format!("systemctl --user start {unit}");
     }
     if environment::launchd_service().is_some_and(|own| own == agents::of_source(name).label) {

@@ -119,6 +119,16 @@ fn a_source_that_cannot_start_is_told_with_its_own_words_and_one_that_never_coul
         machine.ok(&["source", "enable", "fs"]);
         sees(machine, "mended");
 
+        // Ready, and then it cannot go on; ready, and it sees nothing.
+        configure(machine, "[source.mine]\ncommand = ['/nowhere/program']\n[source.fs]\npaths = ['/nowhere/at/all']\n");
+        let (code, said) = failing(machine, &["source", "enable", "mine"]);
+        assert!(code == 3 && said.contains("the source mine fails: ") && said.contains("/nowhere/program"), "{said}");
+        let said = String::from_utf8(machine.run(&["source", "enable", "fs"]).stderr).unwrap();
+        assert!(said.contains("sees nothing yet") && said.contains("/nowhere/at/all"), "{said}");
+        let row = listed(machine, "fs");
+        assert!(row["state"] == "silent" && row["reason"].as_str().unwrap().contains("/nowhere/at/all"), "{row}");
+        machine.ok(&["source", "disable", "mine"]);
+
         // What is changed under a running source is read by the next `enable`, and by no second one.
         machine.dev("mkdir -p ~/watched/more");
         configure(machine, "[source.fs]\npaths = ['/home/dev/watched']\nignore = ['*.o']\n");
@@ -175,7 +185,7 @@ fn a_program_of_the_users_is_a_source_under_any_name_and_does_what_it_does_in_a_
             let mut wait = machine.wait(&["--source", source, "--type", "begun", "--json"]);
             machine.ok(&["source", "enable", source]);
             let event: Value = serde_json::from_str(&wait.line()).unwrap();
-            assert_eq!(event["fields"], json!({"unit": unit, "bound": "0"}));
+            assert_eq!((&event["fields"]["unit"], &event["fields"]["bound"]), (&json!(unit), &json!("0")));
             assert_eq!(wait.code(), 0, "{}", wait.errors());
             assert_eq!(listed(machine, source)["state"], "alive");
             machine.ok(&["source", "disable", source]);
