@@ -26,6 +26,7 @@ impl Kind {
         [(Kind::Source, "source"), (Kind::Type, "event_type"), (Kind::Field, "field")];
 
     /// Names that waitbus and its sources document: asking for them is no mistake before the first such event has come.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn documented(self) -> &'static [&'static str] {
         match self {
             Kind::Source => &["github", "run", "alertmanager", "pytest", "docker", "fs", "agent"],
@@ -112,6 +113,9 @@ impl Kind {
                 "tests_failed",
                 "tests_errors",
                 "tests_skipped",
+                "program",
+                "lines_refused",
+                "events_per_second",
                 "failing_tests",
                 "junit_problem",
                 "path",

@@ -182,7 +182,7 @@ fn a_source_runs_once_on_a_log() {
     assert_eq!(second.status.code(), Some(3), "{errors}");
     let holder = format!("the source spoken runs already (process {})", first.child.id());
     assert!(errors.contains(&holder), "{errors}");
-    let (mut other, _) = (source(&bus, "other", "exec tail -f /dev/null"), ());
+    let mut other = source(&bus, "other", "exec tail -f /dev/null");
     other.stop();
     first.kill();
     let (mut third, _pipe) = spoken(&bus, "spoken");
