@@ -205,7 +205,7 @@ async fn tell(
         }
         let health = match log.borrow_and_update().clone() {
             Health::Alive => worker.borrow_and_update().clone(),
-            silent => silent,
+            silent @ Health::Silent { .. } => silent,
         };
         if *said.borrow() == health {
             continue;

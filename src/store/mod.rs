@@ -133,8 +133,10 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         match self {
             StoreError::Busy(_) | StoreError::Full(_) | StoreError::ReadOnly { .. } | StoreError::Failed { .. } => true,
-            StoreError::Missing(_) | StoreError::Directory { .. } | StoreError::TooNew { .. } => false,
-            StoreError::Damaged { .. } => false,
+            StoreError::Missing(_)
+            | StoreError::Directory { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Damaged { .. } => false,
         }
     }
 

@@ -68,7 +68,8 @@ fn whoever_is_killed_a_source_that_goes_on_from_its_position_neither_loses_nor_d
         }
         counter.kill();
     }
-    let mut wait = bus.wait(&["--source", "counter", "--type", "source_exited", "--match", "exit_code=0"]);
+    let mut wait =
+        bus.wait(&["--source", "counter", "--type", "source_exited", "--match", "exit_code=0", "--allow-absent"]);
     let mut counter = source(&bus, "counter", COUNTS);
     assert_eq!(wait.code(), 0);
     counter.stop();
@@ -155,7 +156,8 @@ fn a_full_log_is_waited_for_and_everything_is_stored_when_there_is_room() {
 fn a_flood_is_held_back_and_told_of_twice_and_nothing_of_it_is_lost() {
     let bus = Bus::new();
     let _hub = bus.hub();
-    let many = u64::from(SOURCE_BURST_EVENTS) + 1_000;
+    // So many that a machine with a lot to do is still too fast.
+    let many = u64::from(SOURCE_BURST_EVENTS) + 4_000;
     let mut wait = bus.wait(&["--source", "flood", "--type", "source_throttled", "--count", "2", "--json"]);
     let script = format!(
         "awk 'BEGIN {{ for (i = 1; i <= {many}; i++) printf \"{{\\\"type\\\":\\\"t\\\",\\\"fields\\\":{{\\\"n\\\":%d}}}}\\n\", i }}'; \
@@ -182,7 +184,7 @@ fn a_source_runs_once_on_a_log() {
     assert_eq!(second.status.code(), Some(3), "{errors}");
     let holder = format!("the source spoken runs already (process {})", first.child.id());
     assert!(errors.contains(&holder), "{errors}");
-    let (mut other, _) = (source(&bus, "other", "exec tail -f /dev/null"), ());
+    let mut other = source(&bus, "other", "exec tail -f /dev/null");
     other.stop();
     first.kill();
     let (mut third, _pipe) = spoken(&bus, "spoken");

@@ -87,7 +87,7 @@ pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
         let how = match Process::start(command, outlet.name()) {
             Ok(process) => {
                 let run = Run { outlet: &outlet, program: &program, process, refused: 0, position: &mut position };
-                run.to_its_end(began).await
+                run.until_it_ends(began).await
             }
             Err(problem) if first => return cannot_start(&setup, &problem),
             Err(problem) => problem.to_string(),
@@ -124,7 +124,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Stores what it prints until it ends, and tells how it has; the words for that.
-    async fn to_its_end(mut self, began: Instant) -> String {
+    async fn until_it_ends(mut self, began: Instant) -> String {
         let well = tokio::time::Instant::now() + COMMAND_WELL_AFTER;
         let (mut prints, mut speaks, mut is_well) = (true, true, false);
         loop {
