@@ -127,8 +127,8 @@ impl Inbox {
     }
 
     /// Subscribes to what comes after what it has brought, and announces the name. When this returns, nothing that is
-    /// committed from now on is missed. What the log has already is brought first by [`Inbox::here`], if it is asked
-    /// before, and else by the hub.
+    /// committed from now on is missed. Of what is unread, [`Inbox::here`] has to have brought what the log has already:
+    /// the hub does not know what has been read.
     pub async fn attach(&mut self) -> Result<(), BusError> {
         if self.feed().is_none() {
             let (since, announce) = (Some(self.cursor), Some(presence(&self.wanted.name)));

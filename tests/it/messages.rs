@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -293,6 +295,9 @@ fn what_was_read_is_not_brought_again_and_what_was_not_is() {
     said(&bus, "alice", &["send", "carol", "for carol"]);
     assert_eq!(unread(&bus, "bob"), ["1"]);
     assert_eq!(unread(&bus, "bob"), Vec::<String>::new());
+    let place = bus.state().join("inboxes/bob");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(place.parent().unwrap()), mode(&place)), (0o700, 0o600));
     let mut waiting = inbox(&bus, "bob", &["--wait", "--json"]);
     let second = said(&bus, "alice", &["send", "bob", "2"]);
     assert_eq!((bodies(&waiting.line()), waiting.code()), (vec!["2".to_owned()], 0));
@@ -382,10 +387,13 @@ fn the_death_of_an_agent_neither_ends_nor_wakes_who_did_not_ask_for_it_by_name()
     ];
     let mut sees = ["source=agent", "msg_body?"].map(|condition| bus.subscribe(&json!({"match": condition})));
     let mut news = bus.subscribe(&json!({"match": "source=agent.bob"}));
+    let mut by_name = bus.wait(&["--source", "agent.bob"]);
     for _ in 0..3 {
         inbox(&bus, "bob", &["--follow"]).kill();
         assert_eq!([news.frame(), news.frame()].map(|frame| frame["state"].clone()), [json!("alive"), json!("dead")]);
     }
+    let (code, _, err) = by_name.ending();
+    assert!(code == Some(3) && err.contains("agent.bob is dead"), "{err}");
     // One that comes later does not hear of it either.
     let late = bus.subscribe(&json!({"match": "msg_body?"}));
     said(&bus, "alice", &["send", "bob", "all the same"]);
@@ -500,6 +508,22 @@ fn what_makes_no_sense_ends_with_2_and_sends_nothing() {
     }
     assert_eq!(bus.ok(&["replay"]).lines().count(), 1, "nothing was sent");
     assert!(!bus.broadcast().exists(), "and nothing was started");
+}
+
+/// The log is reached where the sockets are not. A message that is in the log is sent, whatever becomes of the rest; and
+/// what could not be waited for is not sent.
+#[test]
+fn where_no_hub_can_be_reached_a_message_is_sent_and_a_request_is_refused_before_it_is() {
+    let bus = Bus::new();
+    let long = bus.root().join("x".repeat(120));
+    let run =
+        |arguments: &[&str]| message(&bus, "alice", arguments).env("WAITBUS_RUNTIME_DIR", &long).output().unwrap();
+    ok(&run(&["send", "bob", "1"]));
+    for arguments in [&["request", "bob", "2"][..], &["send", "bob", "3", "--receipt"]] {
+        let refused = run(arguments);
+        assert_eq!((refused.status.code(), &*refused.stdout), (Some(2), &b""[..]), "{refused:?}");
+    }
+    assert_eq!(unread(&bus, "bob"), ["1"]);
 }
 
 /// Several writers at once, a hub that dies in the middle, and one reader.

@@ -2,7 +2,8 @@
 //! commands work there, woken by the kernel's file notification.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use seccompiler::{
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use waitbus::client::Publisher;
 use waitbus::config::directories::Directories;
 use waitbus::model::event::Draft;
+use waitbus::model::limits::RECEIPTS_PER_COMMIT;
 
 use crate::harness::{Bus, Process, skip, works};
 use crate::kinds::{self, KINDS};
@@ -367,15 +369,18 @@ fn messages_are_read_where_nothing_can_be_written() {
         return;
     }
     let bus = Bus::new();
-    for body in ["1", "2"] {
-        bus.ok(&["message", "send", "bob", body, "--as", "alice"]);
-    }
+    // More than are noted together, so that there is more than one occasion to say it.
+    let fields = json!({"msg_to": "bob", "msg_from": "alice", "msg_body": "hello"});
+    let line = json!({"source": "agent", "type": "agent_message", "fields": fields}).to_string() + "\n";
+    let mut emit = bus.command(&["emit", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    emit.stdin.take().unwrap().write_all(line.repeat(2 * RECEIPTS_PER_COMMIT).as_bytes()).unwrap();
+    assert!(emit.wait().unwrap().success());
     let wrapper = read_only(&bus);
     let wrapper = wrapper.each_ref().map(String::as_str);
     for _ in 0..2 {
         let inbox = bus.wrapped(&wrapper, &["message", "inbox", "--as", "bob"]);
         let (code, out, err) = Denied::Socket(EPERM).start(inbox).ending();
-        assert_eq!((code, out.lines().count()), (Some(0), 4), "{out}{err}");
+        assert_eq!((code, out.lines().count()), (Some(0), 4 * RECEIPTS_PER_COMMIT), "{out}{err}");
         assert_eq!(err.matches("what has been printed may be printed again").count(), 1, "{err}");
     }
 }

@@ -120,11 +120,14 @@ pub(super) async fn send(arguments: SendArguments, directories: &Directories) ->
     if arguments.receipt && to == Address::Everybody {
         return Err(Failure::usage("--receipt: a message to everybody has none; send it to an agent by its name"));
     }
+    if arguments.receipt {
+        may_wait(directories)?;
+    }
     let from = myself.name()?;
     let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to };
     let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.patience.is_quiet() {
-        say_who_is_not_there(directories, &outgoing, sent).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await;
     }
     if !arguments.receipt {
         return Ok(Exit::Success);
@@ -161,13 +164,14 @@ pub(super) async fn request(arguments: RequestArguments, directories: &Directori
             "a request from {from} to {from} would be its own reply: ask somebody else"
         )));
     }
+    may_wait(directories)?;
     // Nobody else has it, so nothing but a reply to this has it.
     let correlation_id = Some(IdGenerator::default().next(SystemTime::now()).to_string());
     let wanted = Wanted { name: from.clone(), thread: None, correlation_id: correlation_id.clone() };
     let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to: None };
     let sent = commit(directories, &outgoing.draft().map_err(Failure::usage)?)?;
     if !patience.is_quiet() {
-        say_who_is_not_there(directories, &outgoing, sent).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await;
     }
     let mut inbox = Inbox::open(directories, wanted, Begin::After(sent.mark), patience.options())?;
     let reply = async {
@@ -215,9 +219,14 @@ pub(super) async fn reply(arguments: ReplyArguments, directories: &Directories) 
     let outgoing = message.reply(from, read(&arguments.body)?).map_err(Failure::usage)?;
     let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.quiet {
-        say_who_is_not_there(directories, &outgoing, sent).await?;
+        say_who_is_not_there(directories, &outgoing, sent).await;
     }
     Ok(Exit::Success)
+}
+
+/// Refuses before anything is sent what could not be waited for.
+fn may_wait(directories: &Directories) -> Result<(), Failure> {
+    directories.broadcast().map(|_| ()).map_err(Failure::usage)
 }
 
 fn read(body: &str) -> Result<String, Failure> {
@@ -239,25 +248,25 @@ fn say(directories: &Directories, outgoing: &Outgoing, json: bool) -> Result<Sen
     Ok(sent)
 }
 
-/// Says so if nobody waits for a message.
-async fn say_who_is_not_there(directories: &Directories, outgoing: &Outgoing, sent: Sent) -> Result<(), Failure> {
-    let there = match who(directories).await.map_err(Failure::usage)? {
+/// Says so if nobody waits for a message. It is sent, so whatever goes wrong here is said and is no failure.
+async fn say_who_is_not_there(directories: &Directories, outgoing: &Outgoing, sent: Sent) {
+    let who = who(directories).await.unwrap_or_else(|error| Who::Unknown(error.to_string()));
+    let there = match who {
         Who::Known(there) => there,
         Who::Unknown(problem) => {
             output::say(&format!("waitbus: sent; who is there is not known: {problem}"));
-            return Ok(());
+            return;
         }
     };
-    let is_there = |name: &AgentName| there.iter().any(|present| present.name == *name);
     let nobody = match &outgoing.to {
+        Address::Agent(name) if there.iter().any(|present| present.name == *name) => return,
         // Whoever has read it may have left since.
-        Address::Agent(name) if is_there(name) || is_received(directories, sent, name)? => return Ok(()),
+        Address::Agent(name) if is_received(directories, sent, name).unwrap_or(false) => return,
         Address::Agent(name) => format!("{name} is not known to be there"),
-        Address::Everybody if there.iter().any(|present| present.name != outgoing.from) => return Ok(()),
+        Address::Everybody if there.iter().any(|present| present.name != outgoing.from) => return,
         Address::Everybody => "nobody else is known to be there".to_owned(),
     };
     output::say(&format!("waitbus: {nobody}; the message waits in the log"));
-    Ok(())
 }
 
 fn late(patience: &Patience, what: &str) -> Exit {
