@@ -171,8 +171,9 @@ pub const WAIT_MAX: Duration = Duration::from_hours(1);
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 /// How long a hub may be away from a subscription that nobody waits for. Beyond it something is broken for good.
 pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
-/// How long a server whose client has gone takes to say what it still can.
-pub const LAST_WORDS: Duration = Duration::from_millis(25);
+/// How long a server whose client has gone may take to say what it still can: it needs one or two milliseconds, and has
+/// to be gone in fifty.
+pub const LAST_WORDS: Duration = Duration::from_millis(40);
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 
