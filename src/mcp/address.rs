@@ -50,7 +50,7 @@ impl Address {
         let shown = match &address {
             Address::Repo(owner, repo) => {
                 let name = format!("{owner}/{repo}");
-                RepoFilter::parse(&name).is_ok() && scope.check_repo("", &name).is_ok()
+                matches!(RepoFilter::parse(&name), Ok(RepoFilter::Repo(..))) && scope.check_repo("", &name).is_ok()
             }
             Address::Agent(name) => {
                 scope.check_source("", MESSAGES).is_ok() && scope.agent.as_ref().is_none_or(|agent| agent == name)

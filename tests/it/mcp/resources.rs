@@ -179,10 +179,12 @@ fn a_listen_stream_rings_once_for_each_event_from_its_acknowledgement_on() {
 #[test]
 fn a_listen_stream_ends_with_an_answer_when_the_client_leaves() {
     let bus = Bus::new();
+    let _hub = bus.hub();
     let mut client = Client::start(&bus, STATELESS, &[]);
     let asked = json!({"notifications": {"resourceSubscriptions": ["waitbus://current"]}});
     let stream = client.request("subscriptions/listen", asked);
     client.notification("notifications/subscriptions/acknowledged");
+    subscribers(&bus, 1);
     let (code, out, _) = client.close();
     let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!((code, &last["id"]), (Some(0), &json!(stream)), "{out}");
