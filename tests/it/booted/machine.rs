@@ -254,9 +254,15 @@ impl Machine {
             ("x-github-delivery", id),
             ("x-hub-signature-256", &signature),
         ];
+        self.post("/webhook", &headers, body)
+    }
+
+    /// Posts something to the listener's address.
+    #[track_caller]
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut socat = self.command_of_dev(&["socat", "-t", "60", "-", "TCP:127.0.0.1:9000"]);
         let mut socat = socat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        socat.stdin.take().unwrap().write_all(&request("POST", "/webhook", &headers, body)).unwrap();
+        socat.stdin.take().unwrap().write_all(&request("POST", path, headers, body)).unwrap();
         let answer = read_answer(&mut socat.stdout.take().unwrap());
         socat.wait().unwrap();
         answer

@@ -101,5 +101,18 @@ fn the_secrets_of_a_service_do_not_take_each_other_away_wherever_each_is_kept() 
             secret(machine, "set", ALERTMANAGER, SECOND, alertmanager);
             assert_eq!((handed(GITHUB), handed(ALERTMANAGER)), (FIRST.to_owned(), SECOND.to_owned()));
         }
+        // What it was given opens its door, and in its sandbox it can read which alert is the heartbeat.
+        let config = "[source.alertmanager]\nheartbeat = \"Alive\"\n";
+        machine.write("/home/dev/.config/waitbus/waitbus.toml", config);
+        let alert = |name| serde_json::json!({"status": "firing", "labels": {"alertname": name}});
+        let group = serde_json::json!({"version": "4", "alerts": [alert("Alive"), alert("DiskFull")]}).to_string();
+        let post = |token: &str| {
+            let authorization = format!("Bearer {token}");
+            machine.post("/alertmanager", &[("authorization", &authorization)], group.as_bytes()).status
+        };
+        assert_eq!((post(FIRST), post(SECOND)), (401, 200));
+        let told = machine.ok(&["replay", "--json"]);
+        let types = ["prometheus_alert", "prometheus_heartbeat"].map(|name| told.contains(&format!("\"{name}\"")));
+        assert_eq!((told.lines().count(), types), (2, [true, true]), "{told}");
     });
 }
