@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(fields(&Change { is_complete: false, ..change(b"/a") })["is_complete"], false);
         assert_eq!(fields(&Change { origin: Origin::Rescan, ..change(b"/a") })["rescan"], true);
         assert_eq!(fields(&Change { origin: Origin::Recovered, ..change(b"/a") })["recovered"], true);
-        for (path, extension) in [(&b"/a/.hidden"[..], None), (b"/a.b/c", None), (b"/a/b.", None), (b"/a/b.c", Some("c"))]
+        for (path, extension) in
+            [(&b"/a/.hidden"[..], None), (b"/a.b/c", None), (b"/a/b.", None), (b"/a/b.c", Some("c"))]
         {
             assert_eq!(fields(&change(path)).get("extension").and_then(Value::as_str), extension);
         }

@@ -24,6 +24,8 @@ mod commits;
 mod durability;
 mod endings;
 #[cfg(target_os = "linux")]
+mod files;
+#[cfg(target_os = "linux")]
 mod handover;
 mod hostile;
 mod http;

@@ -118,10 +118,7 @@ fn look(metadata: &Metadata) -> Look {
             inode: metadata.ino(),
             born: metadata.created().map_or(0, since_epoch),
         },
-        content: Content {
-            bytes: metadata.len(),
-            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        },
+        content: Content { bytes: metadata.len(), modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()) },
         changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         is_bare: metadata.is_file() && metadata.len() == 0 && metadata.nlink() == 1,
     }

@@ -102,7 +102,8 @@ impl Setup {
 /// Works until it is cancelled or cannot go on.
 pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
     if setup.paths.is_empty() {
-        let how = "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
+        let how =
+            "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
         return Broken(format!("there is nothing to watch; {how}"));
     }
     let began = since_epoch(setup.began);

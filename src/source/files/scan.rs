@@ -8,11 +8,11 @@ use std::path::Path;
 
 use super::debounce::{Hint, Moment};
 use super::disk::{Content, Disk, Look};
-use super::tree::{DirId, Key, Known};
 use super::settle::change;
+use super::tree::{DirId, Key, Known};
 use super::watcher::{Scan, Since, Watcher};
 use crate::ingest::files::{Kind, Origin};
-use crate::model::limits::{MAX_FS_KNOWN};
+use crate::model::limits::MAX_FS_KNOWN;
 
 impl<D: Disk> Watcher<D> {
     /// Begins at the nearest directory above each named path that is there, so that one that is made, or made anew, is
@@ -68,7 +68,8 @@ impl<D: Disk> Watcher<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.troubles.unreadable.push((path, error.to_string())),
         };
-        let is_known = self.tree.get(scan.directory).is_some_and(|dir| !dir.files.is_empty() || !dir.directories.is_empty());
+        let is_known =
+            self.tree.get(scan.directory).is_some_and(|dir| !dir.files.is_empty() || !dir.directories.is_empty());
         let mut found = HashSet::new();
         for (name, is_directory) in entries {
             let at = path.join(&name);
@@ -239,9 +240,13 @@ impl<D: Disk> Watcher<D> {
             dir.rules = rules;
             let dir = self.tree.get(directory).into_iter();
             let entries = dir.flat_map(|dir| {
-                dir.files.keys().map(|name| (name, None)).chain(dir.directories.iter().map(|(name, id)| (name, Some(*id))))
+                dir.files
+                    .keys()
+                    .map(|name| (name, None))
+                    .chain(dir.directories.iter().map(|(name, id)| (name, Some(*id))))
             });
-            let is_over = |(name, id): &(&OsString, Option<DirId>)| !self.concerns(directory, &path.join(name), id.is_some());
+            let is_over =
+                |(name, id): &(&OsString, Option<DirId>)| !self.concerns(directory, &path.join(name), id.is_some());
             let over: Vec<_> = entries.filter(is_over).map(|(name, id)| (name.clone(), id)).collect();
             for (name, id) in over {
                 match id {

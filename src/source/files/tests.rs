@@ -289,9 +289,10 @@ impl Simulation {
         let paths: Vec<PathBuf> = world.nodes.keys().filter(|path| path.starts_with(ROOT)).cloned().collect();
         let directories: Vec<&PathBuf> = paths.iter().filter(|path| world.nodes[*path].is_directory).collect();
         let inside: Vec<&PathBuf> = paths.iter().filter(|path| **path != Path::new(ROOT)).collect();
-        let new = directories.first().is_some().then(|| {
-            random.of(&directories).join(random.of(&["a", "b", "c", "d", "ignored"]))
-        });
+        let new = directories
+            .first()
+            .is_some()
+            .then(|| random.of(&directories).join(random.of(&["a", "b", "c", "d", "ignored"])));
         match random.below(14) {
             0..4 => {
                 if let Some(path) = new.filter(|path| !world.nodes.get(path).is_some_and(|node| node.is_directory)) {
@@ -329,7 +330,10 @@ impl Simulation {
             }
             _ => {}
         }
-        if world.nodes.contains_key(Path::new("/top")) && !world.nodes.contains_key(Path::new(ROOT)) && random.below(4) == 0 {
+        if world.nodes.contains_key(Path::new("/top"))
+            && !world.nodes.contains_key(Path::new(ROOT))
+            && random.below(4) == 0
+        {
             world.make(Path::new(ROOT), true);
         }
         drop(world);

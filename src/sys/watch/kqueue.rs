@@ -42,8 +42,8 @@ impl DirectoryWatch {
     pub fn add(&self, path: &Path, _extent: Extent, follow: bool) -> io::Result<i32> {
         let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC | EVENTS_ONLY | link, Mode::empty())?;
-        let vnode = VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::DELETE | VnodeEvents::RENAME
-            | VnodeEvents::REVOKE;
+        let vnode =
+            VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::DELETE | VnodeEvents::RENAME | VnodeEvents::REVOKE;
         let filter = EventFilter::Vnode { vnode: file.as_raw_fd(), flags: vnode };
         let change = [Event::new(filter, EventFlags::ADD | EventFlags::CLEAR, null_mut())];
         let mut none: [Event; 0] = [];
