@@ -26,6 +26,7 @@ impl Kind {
         [(Kind::Source, "source"), (Kind::Type, "event_type"), (Kind::Field, "field")];
 
     /// Names that waitbus and its sources document: asking for them is no mistake before the first such event has come.
+    #[allow(clippy::too_many_lines, reason = "a list of names")]
     fn documented(self) -> &'static [&'static str] {
         match self {
             Kind::Source => &["github", "run", "alertmanager", "pytest", "docker", "fs", "agent"],
@@ -113,6 +114,14 @@ impl Kind {
                 "failing_tests",
                 "junit_problem",
                 "path",
+                "kind",
+                "from",
+                "extension",
+                "is_directory",
+                "is_complete",
+                "is_escaped",
+                "rescan",
+                "recovered",
                 "image",
                 "passed",
                 "failed",

@@ -21,13 +21,14 @@ const PLATFORM: &str = include_str!("../../PLATFORM.md");
 const LONGEST_FILE: usize = 400;
 
 /// Where the program may pause, and why. Everything else waits for the thing itself.
-const SLEEPERS: [(&str, &str); 8] = [
+const SLEEPERS: [(&str, &str); 9] = [
     ("src/child/jobs.rs", "--stop-timeout is a time"),
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
+    ("src/source/files/mod.rs", "the kernel gives no file notification, and nobody tells when it does"),
     ("src/source/service.rs", "the log is locked or full, and nobody tells when it is not any more"),
     ("src/daemon/watchdog.rs", "a sign of life has its time, and only while there is something to do"),
 ];

@@ -54,7 +54,7 @@ impl Eyes {
                 let now = Moment { at: Instant::now(), wall: caught_up };
                 seen.drain(..).for_each(|seen| watcher.see(seen, now));
                 is_busy |= watcher.step(now) | is_more;
-                if !(is_more || !watcher.scans.is_empty()) {
+                if !is_more && watcher.scans.is_empty() {
                     caught_up = before;
                 }
             }

@@ -155,7 +155,9 @@ fn a_path_may_go_and_come_again_and_may_be_one_file() {
         fs::write(directory.join("inner/f"), "x").unwrap();
     });
     watched.shell("cd ..; rm -r watched; mkdir watched; echo x >watched/g");
-    let told = watched.told();
+    let mut told = watched.told();
+    // The directory itself is told only if it was away for long enough.
+    told.retain(|line| !line.ends_with("watched"));
     assert_eq!(told, ["delete inner/f", "delete inner", "create g"]);
     watched.shell("cd ..; mv watched elsewhere; echo x >elsewhere/h; mkdir watched");
     assert!(!watched.told().iter().any(|line| line.ends_with("/h")));
