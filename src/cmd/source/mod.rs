@@ -1,6 +1,6 @@
 //! `waitbus source`: runs one source in the foreground.
 
-mod fs;
+mod files;
 
 use std::ffi::OsString;
 
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    Fs(fs::Arguments),
+    Fs(files::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml
     #[command(external_subcommand)]
     Run(Vec<OsString>),

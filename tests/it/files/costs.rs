@@ -89,16 +89,18 @@ fn what_the_kernel_drops_is_found_and_said() {
 fn a_source_at_rest_is_not_woken_by_what_others_say() {
     let mut watched = Watched::new();
     assert_eq!(watched.told(), [""; 0]);
-    let woken = |source: &Process| -> Vec<String> {
+    let woken = |source: &Process| -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", source.child.id())).unwrap();
         let read = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).unwrap();
         let lines = tasks.flat_map(|task| read(task.unwrap()).lines().map(str::to_owned).collect::<Vec<_>>());
-        lines.filter(|line| line.starts_with("voluntary_ctxt_switches")).collect()
+        let counts = lines.filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok());
+        counts.sum()
     };
     let before = woken(&watched.source);
-    assert!(before.len() > 1);
-    for n in 0..50 {
+    assert!(before > 0);
+    for n in 0..100 {
         watched.bus.emit("deploy", n);
     }
-    assert_eq!(woken(&watched.source), before);
+    // Its own last commit may still be on its way to rest.
+    assert!(woken(&watched.source) - before < 10);
 }
