@@ -17,10 +17,11 @@ use crate::harness::{Bus, Process, Subscriber};
 
 /// A bus, a directory that is watched, and whoever listens.
 struct Watched {
-    bus: Bus,
-    _hub: Process,
-    events: Subscriber,
+    // In the order in which they end: a source that is left alone would start a hub of its own.
     source: Process,
+    events: Subscriber,
+    _hub: Process,
+    bus: Bus,
     sentinels: usize,
 }
 
