@@ -180,36 +180,7 @@ pub const MAX_FS_KNOWN: usize = 1_000_000;
 pub const FS_BATCH: usize = 512;
 /// How much of an ignore file is read, in bytes: thousands of lines.
 pub const MAX_IGNORE_FILE_BYTES: u64 = 256 * 1024;
-// ---- the MCP server -------------------------------------------------------------------------------------------
 
-/// Longest line that a client of the MCP server may send, in bytes: an event with the largest fields, each character of
-/// them escaped, twice over.
-pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
-/// Fenced text of one event that an agent gets at once, in bytes; exactly so many are not too many. What is longer is
-/// cut, and a second address has all of it.
-pub const FENCED_BYTES: usize = 64 * 1024;
-/// Events that one call of `list_events` tells when nobody says how many …
-pub const LISTED_EVENTS: usize = 50;
-/// … how many at most: what a model reads in one go …
-pub const MAX_LISTED_EVENTS: usize = 500;
-/// … the bytes of their text, which one event may exceed …
-pub const LISTED_BYTES: usize = 256 * 1024;
-/// … and the rows that one call looks at: some tenths of a second. The cursor says where it stopped.
-pub const SCANNED_ROWS: usize = 50_000;
-/// Events that the resources `current`, `repo` and `agent` show: what has just happened.
-pub const CURRENT_EVENTS: usize = 20;
-/// Names that a completion offers; the protocol allows no more.
-pub const MAX_COMPLETIONS: usize = 100;
-/// How long `wait_for_event` waits when nobody says how long: every client that is known allows a minute …
-pub const WAIT_DEFAULT: Duration = Duration::from_secs(45);
-/// … and at most, whatever is asked for: a wait that takes longer is asked again.
-pub const WAIT_MAX: Duration = Duration::from_hours(1);
-/// How often a call that wants it hears that it is still waited for. Clients give up after 30 s without at the earliest.
-pub const PROGRESS_EVERY: Duration = Duration::from_secs(15);
-/// How long a hub may be away from a subscription that nobody waits for. Beyond it something is broken for good.
-pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
-/// How long a server whose client has gone takes to say what it still can.
-pub const LAST_WORDS: Duration = Duration::from_millis(25);
 /// Events of a source that are committed in one transaction: some ten milliseconds, for which others wait to write. A
 /// batch that is larger takes several, and its position goes with the last.
 pub const SOURCE_TRANSACTION_EVENTS: usize = 1_000;
@@ -257,6 +228,38 @@ pub const HEARTBEATS_STORED: u32 = 2;
 /// How far the wall clock may run ahead of ours before the machine is taken to have slept: more than clocks are corrected
 /// by, and less than anybody's sleep.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
+
+// ---- the MCP server -------------------------------------------------------------------------------------------
+
+/// Longest line that a client of the MCP server may send, in bytes: an event with the largest fields, each character of
+/// them escaped, twice over.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// Fenced text of one event that an agent gets at once, in bytes; exactly so many are not too many. What is longer is
+/// cut, and a second address has all of it.
+pub const FENCED_BYTES: usize = 64 * 1024;
+/// Events that one call of `list_events` tells when nobody says how many …
+pub const LISTED_EVENTS: usize = 50;
+/// … how many at most: what a model reads in one go …
+pub const MAX_LISTED_EVENTS: usize = 500;
+/// … the bytes of their text, which one event may exceed …
+pub const LISTED_BYTES: usize = 256 * 1024;
+/// … and the rows that one call looks at: some tenths of a second. The cursor says where it stopped.
+pub const SCANNED_ROWS: usize = 50_000;
+/// Events that the resources `current`, `repo` and `agent` show: what has just happened.
+pub const CURRENT_EVENTS: usize = 20;
+/// Names that a completion offers; the protocol allows no more.
+pub const MAX_COMPLETIONS: usize = 100;
+/// How long `wait_for_event` waits when nobody says how long: every client that is known allows a minute …
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(45);
+/// … and at most, whatever is asked for: a wait that takes longer is asked again.
+pub const WAIT_MAX: Duration = Duration::from_hours(1);
+/// How often a call that wants it hears that it is still waited for. Clients give up after 30 s without at the earliest.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+/// How long a hub may be away from a subscription that nobody waits for. Beyond it something is broken for good.
+pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
+/// How long a server whose client has gone may take to say what it still can: it needs one or two milliseconds, and has
+/// to be gone in fifty.
+pub const LAST_WORDS: Duration = Duration::from_millis(40);
 
 // ---- container engines ----------------------------------------------------------------------------------------
 

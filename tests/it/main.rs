@@ -28,6 +28,8 @@ mod docker;
 #[cfg(target_os = "linux")]
 mod durability;
 mod endings;
+#[cfg(target_os = "linux")]
+mod files;
 mod github_poll;
 #[cfg(target_os = "linux")]
 mod handover;

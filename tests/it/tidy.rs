@@ -33,6 +33,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("src/source/alertmanager.rs", "a heartbeat is expected within a time"),
     ("src/source/command/mod.rs", "a program that keeps ending is started again later and later"),
     ("src/source/commits.rs", "the log is locked or full, and nobody tells when it is not any more"),
+    ("src/source/files/mod.rs", "the kernel gives no file notification, and nobody tells when it does"),
     ("src/source/flood.rs", "a flood is over when nothing has come for a time"),
     ("src/source/github/mod.rs", "GitHub tells nobody who asks when something has happened"),
     ("src/source/outlet.rs", "a source that says too much is held back for a time"),

@@ -2,7 +2,7 @@
 
 mod docker;
 mod enabling;
-mod fs;
+mod files;
 mod github;
 mod known;
 mod list;
@@ -40,7 +40,7 @@ enum What {
     Enable(enabling::EnableArguments),
     Disable(enabling::DisableArguments),
     Docker(docker::Arguments),
-    Fs(fs::Arguments),
+    Fs(files::Arguments),
     Github(github::Arguments),
     /// Run the source of this name, until stopped; what it is told is `[source.NAME]` in waitbus.toml, or, after `--`, a
     /// program that prints events as JSON lines

@@ -42,21 +42,27 @@ impl Eyes {
     /// Watches until it is told to stop. An error is one that cannot get better.
     pub(super) fn watch(self) -> std::io::Result<()> {
         let Eyes { watch, config, seen_until, words, stop } = self;
-        let mut caught_up = config.started;
+        let mut caught_up = seen_until.iter().copied().min().unwrap_or(config.started);
         let mut watcher = Watcher::start(RealDisk(watch), config, seen_until);
         let mut speaker = Speaker { words, health: None, has_looked: false };
         let mut seen = Vec::new();
         loop {
-            let mut is_busy = false;
+            let (mut is_busy, mut is_more) = (false, false);
             if !watcher.is_full() {
                 let before = since_epoch(watch::time_of_files());
-                let is_more = watcher.disk.0.read(&mut seen)?;
+                is_more = watcher.disk.0.read(&mut seen)?;
                 let now = Moment { at: Instant::now(), wall: caught_up };
                 seen.drain(..).for_each(|seen| watcher.see(seen, now));
                 is_busy |= watcher.step(now) | is_more;
-                caught_up = if is_more { caught_up } else { before };
+                if !is_more && watcher.scans.is_empty() {
+                    caught_up = before;
+                }
             }
-            let changes = watcher.settle(Moment { at: Instant::now(), wall: caught_up });
+            let now = Moment { at: Instant::now(), wall: caught_up };
+            // What has happened before may not be known yet, and would be told after what came later.
+            let is_behind = !watcher.is_full() && (is_more || !watcher.scans.is_empty());
+            let until = if is_behind { now.at.checked_sub(watcher.config.at_most).unwrap_or(now.at) } else { now.at };
+            let changes = watcher.settle(Moment { at: until, ..now });
             is_busy |= !changes.is_empty();
             if speaker.speak(&mut watcher, &changes, caught_up).is_none() {
                 return Ok(());

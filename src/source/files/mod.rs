@@ -72,15 +72,15 @@ impl Setup {
         if paths.is_empty() {
             return Ok(setup);
         }
-        setup.of_paths(paths).map_err(|problem| section.bad("paths", problem))
+        setup.of_paths(&paths).map_err(|problem| section.bad("paths", problem))
     }
 
     /// The same for these paths, which have to be absolute.
-    pub fn of_paths(mut self, paths: Vec<PathBuf>) -> Result<Setup, BadPaths> {
+    pub fn of_paths(mut self, paths: &[PathBuf]) -> Result<Setup, BadPaths> {
         if paths.len() > MAX_FS_PATHS {
             return Err(BadPaths(format!("{} paths, but at most {MAX_FS_PATHS} are watched", paths.len())));
         }
-        for path in &paths {
+        for path in paths {
             let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
             if !(path.is_absolute() && path.components().all(is_plain)) {
                 return Err(BadPaths(format!("{} is not an absolute path without `..`", path.display())));

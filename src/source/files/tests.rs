@@ -2,6 +2,8 @@
 //! numbers of files that are given anew. Whatever was told, applied in its order, has to be possible and to end with what
 //! is on the disk.
 
+#![allow(clippy::print_stderr, reason = "a history that fails names its seed")]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsString;
@@ -64,7 +66,7 @@ impl World {
 
     fn make(&mut self, path: &Path, is_directory: bool) {
         let used: Vec<u64> = self.nodes.values().map(|node| node.identity.inode).collect();
-        let inode = (1..).find(|inode| !used.contains(inode)).unwrap();
+        let inode = (1..=used.len() as u64 + 1).find(|inode| !used.contains(inode)).unwrap();
         let now = self.tick();
         let identity = Identity { device: 1, inode, born: now };
         self.nodes.insert(path.to_owned(), Node { identity, is_directory, bytes: 0, changed: now });
@@ -289,9 +291,7 @@ impl Simulation {
         let paths: Vec<PathBuf> = world.nodes.keys().filter(|path| path.starts_with(ROOT)).cloned().collect();
         let directories: Vec<&PathBuf> = paths.iter().filter(|path| world.nodes[*path].is_directory).collect();
         let inside: Vec<&PathBuf> = paths.iter().filter(|path| **path != Path::new(ROOT)).collect();
-        let new = directories
-            .first()
-            .is_some()
+        let new = (!directories.is_empty())
             .then(|| random.of(&directories).join(random.of(&["a", "b", "c", "d", "ignored"])));
         match random.below(14) {
             0..4 => {
@@ -309,12 +309,12 @@ impl Simulation {
                 }
             }
             6..9 if !inside.is_empty() => {
-                let from = random.of(&inside).to_path_buf();
+                let from = (*random.of(&inside)).clone();
                 if let Some(to) = new {
                     world.rename(&from, &to);
                 }
             }
-            9 if !inside.is_empty() => world.remove(&random.of(&inside).to_path_buf()),
+            9 if !inside.is_empty() => world.remove(&(*random.of(&inside)).clone()),
             10 if random.below(8) == 0 && world.nodes.contains_key(Path::new("/top")) => {
                 let root = Path::new(ROOT);
                 if world.nodes.contains_key(root) { world.remove(root) } else { world.make(root, true) }
@@ -381,7 +381,7 @@ struct Named(u64);
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("WAITBUS_SEED={} fails", self.0);
+            eprintln!("WAITBUS_SEED={} fails", self.0);
         }
     }
 }

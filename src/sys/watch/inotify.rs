@@ -57,7 +57,7 @@ impl DirectoryWatch {
 
     /// Appends what has been told since, up to a buffer of it, without waiting. Returns whether there was anything.
     pub fn read(&self, seen: &mut Vec<Seen>) -> io::Result<bool> {
-        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
         let mut reader = Reader::new(&self.0, &mut buffer);
         loop {
             match reader.next() {

@@ -42,8 +42,7 @@ impl DirectoryWatch {
     pub fn add(&self, path: &Path, _extent: Extent, follow: bool) -> io::Result<i32> {
         let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC | EVENTS_ONLY | link, Mode::empty())?;
-        let vnode =
-            VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::DELETE | VnodeEvents::RENAME | VnodeEvents::REVOKE;
+        let vnode = VnodeEvents::WRITE | VnodeEvents::EXTEND | lost();
         let filter = EventFilter::Vnode { vnode: file.as_raw_fd(), flags: vnode };
         let change = [Event::new(filter, EventFlags::ADD | EventFlags::CLEAR, null_mut())];
         let mut none: [Event; 0] = [];
@@ -68,8 +67,7 @@ impl DirectoryWatch {
         }
         for event in &events {
             let EventFilter::Vnode { vnode, flags } = event.filter() else { continue };
-            let lost = VnodeEvents::DELETE | VnodeEvents::RENAME | VnodeEvents::REVOKE;
-            let what = if flags.intersects(lost) { What::Lost } else { What::Changed };
+            let what = if flags.intersects(lost()) { What::Lost } else { What::Changed };
             seen.push(Seen { watch: vnode, name: None, is_directory: false, what });
         }
         Ok(!events.is_empty())
@@ -80,6 +78,11 @@ impl AsFd for DirectoryWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
     }
+}
+
+/// What is told of something that is not where it was any more.
+fn lost() -> VnodeEvents {
+    [VnodeEvents::DELETE, VnodeEvents::RENAME, VnodeEvents::REVOKE].into_iter().collect()
 }
 
 /// How many watches a process may have, and which setting says so.

@@ -27,7 +27,7 @@ impl Arguments {
         }
         if !self.paths.is_empty() {
             let paths = self.paths.into_iter().map(|path| absolute(&path).map_err(Failure::usage));
-            setup = setup.of_paths(paths.collect::<Result<_, _>>()?).map_err(Failure::usage)?;
+            setup = setup.of_paths(&paths.collect::<Result<Vec<_>, _>>()?).map_err(Failure::usage)?;
         }
         Ok(Setup::Files(setup))
     }
