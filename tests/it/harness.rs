@@ -487,6 +487,16 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
     first..first + number("WAITBUS_SEEDS").unwrap_or(default)
 }
 
+/// Where `.ci/run` keeps what tests run from package registries: virtual environments and node modules, by their names.
+pub fn environment(name: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let environments = variable("WAITBUS_TEST_VENVS").unwrap_or_else(|| {
+        let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| variable("HOME").unwrap_or_default().join(".cache"));
+        cache.join("waitbus-ci/venvs")
+    });
+    environments.join(name)
+}
+
 /// Whether a command that a test needs works here.
 pub fn works(command: &[&str]) -> bool {
     let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();

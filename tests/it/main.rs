@@ -41,6 +41,7 @@ mod launchd;
 mod listener;
 mod manifests;
 mod mcp;
+mod mcp_clients;
 mod messages;
 mod notes;
 #[cfg(target_os = "linux")]

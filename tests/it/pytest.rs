@@ -12,19 +12,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, PATIENCE, program, skip};
+use crate::harness::{Bus, PATIENCE, environment, program, skip};
 
 /// The environments: the newest pytest with pytest-xdist and pytest-rerunfailures, and the oldest that is supported.
 const NEWEST: &str = "pytest";
 const OLDEST: &str = "pytest-7";
 
-fn python(environment: &str) -> PathBuf {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let environments = variable("WAITBUS_TEST_VENVS").unwrap_or_else(|| {
-        let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| variable("HOME").unwrap_or_default().join(".cache"));
-        cache.join("waitbus-ci/venvs")
-    });
-    environments.join(environment).join("bin/python")
+fn python(name: &str) -> PathBuf {
+    environment(name).join("bin/python")
 }
 
 /// The plugin as a wheel, installed into a directory of its own, or why it could not be.
