@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::Watched;
-use crate::harness::{skip, works};
+use crate::harness::{Bus, skip, works};
 
 #[test]
 fn each_kind_of_change_is_told_with_its_absolute_path() {
@@ -226,8 +226,7 @@ fn what_makes_no_sense_is_said_with_its_place() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    fs::write(&config, "").unwrap();
-    let output = watched.bus.run(&["source", "fs"]);
+    let output = Bus::new().run(&["source", "fs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("waitbus source fs PATH"), "{said}");
 }
