@@ -22,6 +22,8 @@ pub const MAX_PATH_SEGMENTS: usize = 16;
 pub const MAX_REGEX_BYTES: usize = 256 * 1024;
 /// The subscribe frame must have arrived whole by then. Published in wire v1.
 pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
+pub const HEARTBEAT: Duration = Duration::from_mins(1);
 /// Longest expression of `where`, in bytes: a page of conditions. Its parser takes time and stack for each of them: of
 /// the worst 2 KiB a millisecond, and less than half a megabyte …
 pub const MAX_EXPRESSION_BYTES: usize = 2_048;
@@ -46,20 +48,82 @@ pub const MAX_DETAIL_BYTES: usize = 768;
 pub const MAX_DEMAND_FILTERS: usize = 64;
 /// Warnings in one acknowledgement. Whoever mistypes more reads the first ones first.
 pub const MAX_NOTES: usize = 8;
-/// Names of a kind (sources, types, fields) that are remembered. A machine has hundreds; where there are more, somebody
-/// makes them up, and nothing is said about that kind any more.
-pub const MAX_KNOWN_NAMES: usize = 4_096;
-/// Rows whose names are read before a hub is ready or a reader without one begins: some milliseconds. Whatever is left
-/// is read beside, and until then nobody is warned …
-pub const NAMES_READ_AT_ONCE: usize = 2_048;
-/// … and after how many rows it is written down that their names are.
-pub const NAMES_WRITTEN_EVERY: usize = 1_024;
-/// Period of `daemon_heartbeat` for those who did not switch it off. Published in wire v1.
-pub const HEARTBEAT: Duration = Duration::from_mins(1);
 
-/// Conditions of one subscription that the hub's loop asks an event; what has more is decided beside the loop, like
-/// everything that is costly. A person writes a handful.
-pub const MAX_LOOP_CONDITIONS: usize = 16;
+// ---- socket paths ---------------------------------------------------------------------------------------------
+
+/// Longest path of a socket, in bytes: `sun_path` less its terminating zero (unix(7): 108; macOS sys/un.h: 104).
+pub const MAX_SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+// ---- events ---------------------------------------------------------------------------------------------------
+
+/// Longest `source`, `event_type` or `ingest_method`, in bytes: names, not texts.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Longest `owner` or `repo`, in bytes; GitHub allows 39 and 100.
+pub const MAX_REPO_BYTES: usize = 128;
+/// Longest `delivery_id`, in bytes; GitHub's are UUIDs, other sources build theirs from names and numbers.
+pub const MAX_DELIVERY_ID_BYTES: usize = 512;
+/// Longest `summary`, in characters: one line of a wide terminal, twice.
+pub const MAX_SUMMARY_CHARS: usize = 300;
+/// Longest stored `summary` that is read at all, in bytes. waitbus stores at most four for each character; a foreign
+/// row's may have much that cleaning takes out, but one that is longer than this is no line, and counts as empty.
+pub const MAX_STORED_SUMMARY_BYTES: usize = 16 * 1024;
+/// Largest `fields` object, in bytes of JSON. Larger than a frame on purpose: such an event travels as
+/// `truncated`, and its reader fetches the rest from the log.
+pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
+/// Longest text that a webhook source puts into one field, in bytes. Names, titles and URLs are shorter; a longer
+/// one is cut, so that some twenty of them still travel in one frame. The payload keeps the whole.
+pub const MAX_FIELD_TEXT_BYTES: usize = 2_048;
+/// Bytes of each of the two fields (`status`, `conclusion`) that a `truncated` frame keeps whatever else is left out: a
+/// verdict is a word. With every column at its bound and every character of it escaped to six, the envelope takes about
+/// 15 KiB, so they fit.
+pub const KEPT_FIELD_BYTES: usize = 1_024;
+/// How deep a value in `fields` may be nested. JSON parsers give up at 100 or so (`serde_json` at 128), and a reader of
+/// the wire must never meet a frame that it cannot parse.
+pub const MAX_FIELD_DEPTH: usize = 64;
+/// Largest stored payload, in bytes; GitHub caps its deliveries at 25 MB but documents 10 as the usual bound.
+pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
+/// Longest line of `emit --batch`: the fields and the payload as JSON text, with room for escapes.
+pub const MAX_BATCH_LINE_BYTES: usize = 2 * (MAX_PAYLOAD_BYTES + MAX_FIELDS_BYTES);
+/// Lines of one `emit --batch`: one transaction, which holds the write lock while it lasts.
+pub const MAX_BATCH_LINES: usize = 100_000;
+
+// ---- messages between agents ----------------------------------------------------------------------------------
+
+/// Longest name of an agent, in bytes: `agent.` before it makes it the name of a source.
+pub const MAX_AGENT_NAME_BYTES: usize = MAX_NAME_BYTES - 6;
+/// Longest body of a message, in bytes: a long report or a patch. Half of what fields may have, because line ends and
+/// quotes are two bytes in JSON. What is longer belongs into a file whose path is sent.
+pub const MAX_MESSAGE_BYTES: usize = MAX_FIELDS_BYTES / 2;
+/// Longest thread or correlation id of a message, in bytes: a UUID or a ULID with some words before it. A frame that is
+/// cut keeps it ([`KEPT_FIELD_BYTES`]).
+pub const MAX_THREAD_BYTES: usize = 128;
+/// Messages that are handed over before their receipts are committed together, if more of them are there already.
+pub const RECEIPTS_PER_COMMIT: usize = 64;
+
+// ---- the log --------------------------------------------------------------------------------------------------
+
+/// How long a writer waits for another process's write lock before it reports the log as busy.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a reader that may not write begins to read before it believes that the write-ahead log needs a recovery.
+/// What it waits for is a few stores to memory by a writer that has just finished.
+pub const UNSETTLED_READS: usize = 100;
+/// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
+/// that the first opener after a crash recovers it in milliseconds.
+pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// After how many commits a writer or the hub looks again whether a checkpoint is due: a third of what fills the
+/// bound above with usual events.
+pub const CHECKPOINT_LOOK_EVERY: usize = 64;
+/// Size to which SQLite truncates the write-ahead log when it starts over, in bytes.
+pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
+/// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
+pub const CACHE_KIB: i64 = 1_024;
+/// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most …
+pub const PRUNE_ROWS: usize = 2_000;
+/// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
+/// are read, freed and moved.
+pub const PRUNE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest log that `doctor` reads through to see whether it is sound, in bytes: a second or two.
+pub const MAX_CHECKED_LOG_BYTES: u64 = 512 * 1024 * 1024;
 
 // ---- the hub --------------------------------------------------------------------------------------------------
 
@@ -73,6 +137,9 @@ pub const PAGE_ROWS: usize = 256;
 pub const PAGE_BYTES: usize = 1024 * 1024;
 /// Subscribers that are fed from memory in one pass before the loop serves the sockets again.
 pub const FED_PER_PASS: usize = 32;
+/// Conditions of one subscription that the hub's loop asks an event; what has more is decided beside the loop, like
+/// everything that is costly. A person writes a handful.
+pub const MAX_LOOP_CONDITIONS: usize = 16;
 /// Questions of one lane that are out at a time. Each holds a page; so many keep a thread busy, and more would only be
 /// held.
 pub const QUESTIONS_PER_LANE: usize = 64;
@@ -100,6 +167,20 @@ pub const WRITE_SLICES: usize = 64;
 /// Doorbell connections served at a time. Each emitting process needs one for a moment; a full backlog means
 /// that the bell has been rung.
 pub const MAX_RINGERS: usize = 1_024;
+/// Names of a kind (sources, types, fields) that are remembered. A machine has hundreds; where there are more, somebody
+/// makes them up, and nothing is said about that kind any more.
+pub const MAX_KNOWN_NAMES: usize = 4_096;
+/// Longest name that is compared with the known ones, in characters: the cost is the product of two lengths, and what is
+/// longer than any name was not mistyped.
+pub const MAX_COMPARED_CHARS: usize = MAX_NAME_BYTES;
+/// Rows whose names are read before a hub is ready or a reader without one begins: some milliseconds. Whatever is left
+/// is read beside, and until then nobody is warned …
+pub const NAMES_READ_AT_ONCE: usize = 2_048;
+/// … and after how many rows it is written down that their names are.
+pub const NAMES_WRITTEN_EVERY: usize = 1_024;
+
+// ---- the services ---------------------------------------------------------------------------------------------
+
 /// How long a service that nobody uses stays when a service manager or a client started it: a hub without subscribers, a
 /// listener without connections. Long enough that the pauses of a day's work do not cost a start, and no reason to stay
 /// over night; what comes after it waits in the manager's sockets.
@@ -111,10 +192,57 @@ pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that the kernel queues on a socket that waitbus bound itself, of which it takes somaxconn at most: a
 /// restart must not turn waiters away.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-
 /// Pause after a connection that could not be taken because descriptors had run out: long enough to be no busy loop,
 /// short enough to be no outage.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+// ---- the webhook listener -------------------------------------------------------------------------------------
+
+/// Largest request body, in bytes.
+pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// Bytes of an oversized body that are read and thrown away, so that its sender gets to read the 413.
+pub const DRAIN_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// A request's head must be whole by then, counted from the connection or from the answer before: a connection that
+/// is kept open for nothing is closed then.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's body must be whole by then.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// From the end of the head to the answer, everything included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// Connections of the listener. GitHub and a forwarder need a handful; each may hold one body in memory.
+pub const MAX_HTTP_CONNECTIONS: usize = 64;
+/// Header fields of one request.
+pub const MAX_HTTP_HEADERS: usize = 100;
+/// Longest `X-GitHub-Delivery`, in bytes. GitHub sends a UUID of 36; a relay may put a name in front of it.
+pub const MAX_GITHUB_DELIVERY_BYTES: usize = 128;
+/// Read buffer of one HTTP connection, in bytes; also bounds the head.
+pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
+
+// ---- alerts ---------------------------------------------------------------------------------------------------
+
+/// Alerts of one delivery of an Alertmanager that are stored; they are one transaction. A group of more is a flood, whose
+/// sender can bound it by itself (`max_alerts`).
+pub const MAX_ALERTS: usize = 1_024;
+/// Labels of one alert that become fields, and annotations as many: Prometheus' own rules have a dozen …
+pub const MAX_ALERT_LABELS: usize = 64;
+/// … the longest name of one, in bytes …
+pub const MAX_LABEL_NAME_BYTES: usize = 128;
+/// … and names and values of all labels, or of all annotations, in bytes, so that both travel in one frame.
+pub const MAX_LABELS_BYTES: usize = 16 * 1024;
+/// Longest fingerprint, status or time of an alert that becomes part of a `delivery_id`, in bytes: a fingerprint has 16, a
+/// time 35. Of a longer one a hash does.
+pub const MAX_ALERT_WORD_BYTES: usize = 64;
+
+// ---- secrets --------------------------------------------------------------------------------------------------
+
+/// Largest secret, in bytes; a longer file is not a secret.
+pub const MAX_SECRET_BYTES: u64 = 4_096;
+/// Bytes of randomness in a secret that waitbus makes: as many as the hash of the HMAC has.
+pub const GENERATED_SECRET_BYTES: usize = 32;
+/// Shortest secret that is stored without a warning, in bytes: whoever has one signed delivery can try shorter ones.
+pub const SHORT_SECRET_BYTES: usize = 16;
+/// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
+pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 // ---- clients --------------------------------------------------------------------------------------------------
 
@@ -149,86 +277,6 @@ pub const RETRY_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two attempts to reach a hub.
 pub const RETRY_MAX: Duration = Duration::from_millis(500);
 
-// ---- sources --------------------------------------------------------------------------------------------------
-
-/// Batches that a worker may have handed over and that are not committed yet. It waits for each, so more than one is only
-/// there when it is cancelled.
-pub const SOURCE_BATCHES: usize = 4;
-/// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
-/// it is not any more.
-pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
-/// How long `source enable` listens to a source that has just become ready: one that cannot go on, or sees nothing, says so
-/// as soon as it has looked, which takes no longer where it looks at this machine.
-pub const SOURCE_SETTLES: Duration = Duration::from_millis(500);
-
-/// How long a path must have been quiet before it is looked at and told: longer than the steps of an editor that saves,
-/// and shorter than a person notices.
-pub const FS_QUIET: Duration = Duration::from_millis(50);
-/// How long after its first change a path is told at the latest, for a file that is written for ever or never closed.
-pub const FS_AT_MOST: Duration = Duration::from_secs(2);
-/// How often everything is looked at while something cannot be watched: the kernel does not tell when it can be.
-pub const FS_LOOK_AGAIN: Duration = Duration::from_mins(1);
-/// Paths that one source watches: what a person names.
-pub const MAX_FS_PATHS: usize = 64;
-/// Paths that wait to be told, at about 200 bytes each. Beyond it nothing more is read from the kernel, which keeps
-/// 16,384 hints itself and says when it has lost some. One directory may exceed it.
-pub const MAX_FS_PENDING: usize = 65_536;
-/// Files and directories that are known, at about 200 bytes each: a large working tree ten times over. What is ignored
-/// does not count. One directory may exceed it.
-pub const MAX_FS_KNOWN: usize = 1_000_000;
-/// Changes of one transaction: milliseconds of the write lock. A directory that is renamed may exceed it.
-pub const FS_BATCH: usize = 512;
-/// How much of an ignore file is read, in bytes: thousands of lines.
-pub const MAX_IGNORE_FILE_BYTES: u64 = 256 * 1024;
-
-/// Events of a source that are committed in one transaction: some ten milliseconds, for which others wait to write. A
-/// batch that is larger takes several, and its position goes with the last.
-pub const SOURCE_TRANSACTION_EVENTS: usize = 1_000;
-/// How long a source that was asked to stop waits for its last commit. What is not committed by then it looks at again
-/// when it starts the next time.
-pub const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Events that a source may say at once without being held back: a large checkout is a few thousand files, a restart of
-/// everything on a machine some hundred events …
-pub const SOURCE_BURST_EVENTS: u32 = 10_000;
-/// … and what it may say a second beyond them. The log takes ten times as much; a person, an agent and the disk of a year
-/// do not. Whoever says more has lost control of something.
-pub const SOURCE_EVENTS_PER_SECOND: u32 = 500;
-/// Longest position of a source, in bytes: a cursor, a time, a few of them. It has to fit a variable of the environment.
-pub const MAX_POSITION_BYTES: usize = 4_096;
-/// Lines of a program that are committed together, if it prints them faster than the log takes them …
-pub const COMMAND_BATCH_LINES: usize = 256;
-/// … and their bytes, which one line may exceed.
-pub const COMMAND_BATCH_BYTES: usize = 1024 * 1024;
-/// Pause before a program that has ended is started again; doubles up to [`COMMAND_RESTART_MAX`] …
-pub const COMMAND_RESTART_MIN: Duration = Duration::from_secs(1);
-/// … because what fails all day is tried now and then …
-pub const COMMAND_RESTART_MAX: Duration = Duration::from_mins(5);
-/// … and begins anew for one that has run for so long: it was well.
-pub const COMMAND_WELL_AFTER: Duration = Duration::from_mins(1);
-/// Lines of a program that are no events and are named one by one in the log, each time it is started; more are counted.
-pub const COMMAND_NAMED_LINES: u64 = 5;
-/// Lines of a program's standard error that the log takes at once …
-pub const COMMAND_STDERR_BURST: u32 = 100;
-/// … and a second beyond them: what a person could still read. More are counted.
-pub const COMMAND_STDERR_PER_SECOND: u32 = 5;
-/// Longest line of it, in bytes; the rest of one is left out.
-pub const COMMAND_STDERR_LINE_BYTES: usize = 2 * 1024;
-/// How long what an ended program has left in its pipes is read: it is there already, unless somebody else holds them.
-pub const COMMAND_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long the heartbeat of an Alertmanager may stay away when nothing else is set: some times what one usually repeats
-/// it after.
-pub const HEARTBEAT_WITHIN: Duration = Duration::from_mins(5);
-/// Shortest time that may be set for it: an Alertmanager's own waiting is counted in seconds.
-pub const MIN_HEARTBEAT_WITHIN: Duration = Duration::from_secs(1);
-/// The heartbeat is stored once in this part of the time that it may stay away: the log gets a few rows for each such time,
-/// however often it comes, and an alarm comes later by at most this part.
-pub const HEARTBEATS_STORED: u32 = 2;
-
-/// How far the wall clock may run ahead of ours before the machine is taken to have slept: more than clocks are corrected
-/// by, and less than anybody's sleep.
-pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
-
 // ---- the MCP server -------------------------------------------------------------------------------------------
 
 /// Longest line that a client of the MCP server may send, in bytes: an event with the largest fields, each character of
@@ -260,6 +308,77 @@ pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
 /// How long a server whose client has gone may take to say what it still can: it needs one or two milliseconds, and has
 /// to be gone in fifty.
 pub const LAST_WORDS: Duration = Duration::from_millis(40);
+
+// ---- sources --------------------------------------------------------------------------------------------------
+
+/// Batches that a worker may have handed over and that are not committed yet. It waits for each, so more than one is only
+/// there when it is cancelled.
+pub const SOURCE_BATCHES: usize = 4;
+/// Events of a source that are committed in one transaction: some ten milliseconds, for which others wait to write. A
+/// batch that is larger takes several, and its position goes with the last.
+pub const SOURCE_TRANSACTION_EVENTS: usize = 1_000;
+/// How long a source waits before it tries again to commit to a log that is locked, full or unwritable. Nobody tells when
+/// it is not any more.
+pub const SOURCE_LOG_RETRY: Duration = Duration::from_secs(1);
+/// How long a source that was asked to stop waits for its last commit. What is not committed by then it looks at again
+/// when it starts the next time.
+pub const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that a source may say at once without being held back: a large checkout is a few thousand files, a restart of
+/// everything on a machine some hundred events …
+pub const SOURCE_BURST_EVENTS: u32 = 10_000;
+/// … and what it may say a second beyond them. The log takes ten times as much; a person, an agent and the disk of a year
+/// do not. Whoever says more has lost control of something.
+pub const SOURCE_EVENTS_PER_SECOND: u32 = 500;
+/// Longest position of a source, in bytes: a cursor, a time, a few of them. It has to fit a variable of the environment.
+pub const MAX_POSITION_BYTES: usize = 4_096;
+/// How long `source enable` listens to a source that has just become ready: one that cannot go on, or sees nothing, says so
+/// as soon as it has looked, which takes no longer where it looks at this machine.
+pub const SOURCE_SETTLES: Duration = Duration::from_millis(500);
+
+// ---- programs that are sources --------------------------------------------------------------------------------
+
+/// Lines of a program that are committed together, if it prints them faster than the log takes them …
+pub const COMMAND_BATCH_LINES: usize = 256;
+/// … and their bytes, which one line may exceed.
+pub const COMMAND_BATCH_BYTES: usize = 1024 * 1024;
+/// Pause before a program that has ended is started again; doubles up to [`COMMAND_RESTART_MAX`] …
+pub const COMMAND_RESTART_MIN: Duration = Duration::from_secs(1);
+/// … because what fails all day is tried now and then …
+pub const COMMAND_RESTART_MAX: Duration = Duration::from_mins(5);
+/// … and begins anew for one that has run for so long: it was well.
+pub const COMMAND_WELL_AFTER: Duration = Duration::from_mins(1);
+/// Lines of a program that are no events and are named one by one in the log, each time it is started; more are counted.
+pub const COMMAND_NAMED_LINES: u64 = 5;
+/// Lines of a program's standard error that the log takes at once …
+pub const COMMAND_STDERR_BURST: u32 = 100;
+/// … and a second beyond them: what a person could still read. More are counted.
+pub const COMMAND_STDERR_PER_SECOND: u32 = 5;
+/// Longest line of it, in bytes; the rest of one is left out.
+pub const COMMAND_STDERR_LINE_BYTES: usize = 2 * 1024;
+/// How long what an ended program has left in its pipes is read: it is there already, unless somebody else holds them.
+pub const COMMAND_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+// ---- files that change ----------------------------------------------------------------------------------------
+
+/// How long a path must have been quiet before it is looked at and told: longer than the steps of an editor that saves,
+/// and shorter than a person notices.
+pub const FS_QUIET: Duration = Duration::from_millis(50);
+/// How long after its first change a path is told at the latest, for a file that is written for ever or never closed.
+pub const FS_AT_MOST: Duration = Duration::from_secs(2);
+/// How often everything is looked at while something cannot be watched: the kernel does not tell when it can be.
+pub const FS_LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// Paths that one source watches: what a person names.
+pub const MAX_FS_PATHS: usize = 64;
+/// Paths that wait to be told, at about 200 bytes each. Beyond it nothing more is read from the kernel, which keeps
+/// 16,384 hints itself and says when it has lost some. One directory may exceed it.
+pub const MAX_FS_PENDING: usize = 65_536;
+/// Files and directories that are known, at about 200 bytes each: a large working tree ten times over. What is ignored
+/// does not count. One directory may exceed it.
+pub const MAX_FS_KNOWN: usize = 1_000_000;
+/// Changes of one transaction: milliseconds of the write lock. A directory that is renamed may exceed it.
+pub const FS_BATCH: usize = 512;
+/// How much of an ignore file is read, in bytes: thousands of lines.
+pub const MAX_IGNORE_FILE_BYTES: u64 = 256 * 1024;
 
 // ---- container engines ----------------------------------------------------------------------------------------
 
@@ -300,7 +419,7 @@ pub const MAX_CONTAINER_LABEL_BYTES: usize = 256;
 /// Largest file of the docker client that is read, in bytes: a few settings, and the logins of registries.
 pub const MAX_DOCKER_CONFIG_BYTES: u64 = 1024 * 1024;
 
-// ---- the poller of GitHub --------------------------------------------------------------------------------------
+// ---- the poller of GitHub -------------------------------------------------------------------------------------
 
 /// Repositories that one poller watches: what a person works on, many times over. Each has its place in the position.
 pub const MAX_REPOSITORIES: usize = 64;
@@ -369,6 +488,20 @@ pub const MAX_FAULT_CHARS: usize = 100;
 /// How long `gh` may take to say its token: a keyring that asks its owner takes longer, and is not asked again for that.
 pub const GH_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- the heartbeat of an Alertmanager -------------------------------------------------------------------------
+
+/// How long the heartbeat of an Alertmanager may stay away when nothing else is set: some times what one usually repeats
+/// it after.
+pub const HEARTBEAT_WITHIN: Duration = Duration::from_mins(5);
+/// Shortest time that may be set for it: an Alertmanager's own waiting is counted in seconds.
+pub const MIN_HEARTBEAT_WITHIN: Duration = Duration::from_secs(1);
+/// The heartbeat is stored once in this part of the time that it may stay away: the log gets a few rows for each such time,
+/// however often it comes, and an alarm comes later by at most this part.
+pub const HEARTBEATS_STORED: u32 = 2;
+/// How far the wall clock may run ahead of ours before the machine is taken to have slept: more than clocks are corrected
+/// by, and less than anybody's sleep.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
+
 // ---- commands that are run ------------------------------------------------------------------------------------
 
 /// How long `run` holds its command back so that the start is committed before anything that the command does. A
@@ -392,128 +525,9 @@ pub const MAX_FAILING_TESTS: usize = 100;
 /// … and how long each name may be, in characters, so that all of them travel in one frame.
 pub const MAX_TEST_NAME_CHARS: usize = 150;
 
-// ---- events ---------------------------------------------------------------------------------------------------
-
-/// Longest `source`, `event_type` or `ingest_method`, in bytes: names, not texts.
-pub const MAX_NAME_BYTES: usize = 64;
-/// Longest name that is compared with the known ones, in characters: the cost is the product of two lengths, and what is
-/// longer than any name was not mistyped.
-pub const MAX_COMPARED_CHARS: usize = MAX_NAME_BYTES;
-/// Longest name of an agent, in bytes: `agent.` before it makes it the name of a source.
-pub const MAX_AGENT_NAME_BYTES: usize = MAX_NAME_BYTES - 6;
-/// Longest body of a message, in bytes: a long report or a patch. Half of what fields may have, because line ends and
-/// quotes are two bytes in JSON. What is longer belongs into a file whose path is sent.
-pub const MAX_MESSAGE_BYTES: usize = MAX_FIELDS_BYTES / 2;
-/// Longest thread or correlation id of a message, in bytes: a UUID or a ULID with some words before it. A frame that is
-/// cut keeps it ([`KEPT_FIELD_BYTES`]).
-pub const MAX_THREAD_BYTES: usize = 128;
-/// Messages that are handed over before their receipts are committed together, if more of them are there already.
-pub const RECEIPTS_PER_COMMIT: usize = 64;
-/// Longest `owner` or `repo`, in bytes; GitHub allows 39 and 100.
-pub const MAX_REPO_BYTES: usize = 128;
-/// Longest `delivery_id`, in bytes; GitHub's are UUIDs, other sources build theirs from names and numbers.
-pub const MAX_DELIVERY_ID_BYTES: usize = 512;
-/// Longest `summary`, in characters: one line of a wide terminal, twice.
-pub const MAX_SUMMARY_CHARS: usize = 300;
-/// Longest stored `summary` that is read at all, in bytes. waitbus stores at most four for each character; a foreign
-/// row's may have much that cleaning takes out, but one that is longer than this is no line, and counts as empty.
-pub const MAX_STORED_SUMMARY_BYTES: usize = 16 * 1024;
-/// Largest `fields` object, in bytes of JSON. Larger than a frame on purpose: such an event travels as
-/// `truncated`, and its reader fetches the rest from the log.
-pub const MAX_FIELDS_BYTES: usize = 1024 * 1024;
-/// Longest text that a webhook source puts into one field, in bytes. Names, titles and URLs are shorter; a longer
-/// one is cut, so that some twenty of them still travel in one frame. The payload keeps the whole.
-pub const MAX_FIELD_TEXT_BYTES: usize = 2_048;
-/// Bytes of each of the two fields (`status`, `conclusion`) that a `truncated` frame keeps whatever else is left out: a
-/// verdict is a word. With every column at its bound and every character of it escaped to six, the envelope takes about
-/// 15 KiB, so they fit.
-pub const KEPT_FIELD_BYTES: usize = 1_024;
-/// How deep a value in `fields` may be nested. JSON parsers give up at 100 or so (`serde_json` at 128), and a reader of
-/// the wire must never meet a frame that it cannot parse.
-pub const MAX_FIELD_DEPTH: usize = 64;
-/// Largest stored payload, in bytes; GitHub caps its deliveries at 25 MB but documents 10 as the usual bound.
-pub const MAX_PAYLOAD_BYTES: usize = MAX_BODY_BYTES;
-/// Longest line of `emit --batch`: the fields and the payload as JSON text, with room for escapes.
-pub const MAX_BATCH_LINE_BYTES: usize = 2 * (MAX_PAYLOAD_BYTES + MAX_FIELDS_BYTES);
-/// Lines of one `emit --batch`: one transaction, which holds the write lock while it lasts.
-pub const MAX_BATCH_LINES: usize = 100_000;
-
-// ---- the log --------------------------------------------------------------------------------------------------
-
-/// How long a writer waits for another process's write lock before it reports the log as busy.
-pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a reader that may not write begins to read before it believes that the write-ahead log needs a recovery.
-/// What it waits for is a few stores to memory by a writer that has just finished.
-pub const UNSETTLED_READS: usize = 100;
-/// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
-/// that the first opener after a crash recovers it in milliseconds.
-pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// After how many commits a writer or the hub looks again whether a checkpoint is due: a third of what fills the
-/// bound above with usual events.
-pub const CHECKPOINT_LOOK_EVERY: usize = 64;
-/// Size to which SQLite truncates the write-ahead log when it starts over, in bytes.
-pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
-/// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
-pub const CACHE_KIB: i64 = 1_024;
-/// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most …
-pub const PRUNE_ROWS: usize = 2_000;
-/// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
-/// are read, freed and moved.
-pub const PRUNE_BYTES: u64 = 4 * 1024 * 1024;
-/// Largest log that `doctor` reads through to see whether it is sound, in bytes: a second or two.
-pub const MAX_CHECKED_LOG_BYTES: u64 = 512 * 1024 * 1024;
-
-// ---- the webhook listener -------------------------------------------------------------------------------------
-
-/// Largest request body, in bytes.
-pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
-/// Longest `X-GitHub-Delivery`, in bytes. GitHub sends a UUID of 36; a relay may put a name in front of it.
-pub const MAX_GITHUB_DELIVERY_BYTES: usize = 128;
-/// Alerts of one delivery of an Alertmanager that are stored; they are one transaction. A group of more is a flood, whose
-/// sender can bound it by itself (`max_alerts`).
-pub const MAX_ALERTS: usize = 1_024;
-/// Labels of one alert that become fields, and annotations as many: Prometheus' own rules have a dozen …
-pub const MAX_ALERT_LABELS: usize = 64;
-/// … the longest name of one, in bytes …
-pub const MAX_LABEL_NAME_BYTES: usize = 128;
-/// … and names and values of all labels, or of all annotations, in bytes, so that both travel in one frame.
-pub const MAX_LABELS_BYTES: usize = 16 * 1024;
-/// Longest fingerprint, status or time of an alert that becomes part of a `delivery_id`, in bytes: a fingerprint has 16, a
-/// time 35. Of a longer one a hash does.
-pub const MAX_ALERT_WORD_BYTES: usize = 64;
-/// Bytes of an oversized body that are read and thrown away, so that its sender gets to read the 413.
-pub const DRAIN_BODY_BYTES: usize = 64 * 1024 * 1024;
-/// A request's head must be whole by then, counted from the connection or from the answer before: a connection that
-/// is kept open for nothing is closed then.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's body must be whole by then.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// From the end of the head to the answer, everything included.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
-/// Connections of the listener. GitHub and a forwarder need a handful; each may hold one body in memory.
-pub const MAX_HTTP_CONNECTIONS: usize = 64;
-/// Header fields of one request.
-pub const MAX_HTTP_HEADERS: usize = 100;
-/// Read buffer of one HTTP connection, in bytes; also bounds the head.
-pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
-/// Largest secret, in bytes; a longer file is not a secret.
-pub const MAX_SECRET_BYTES: u64 = 4_096;
-/// Bytes of randomness in a secret that waitbus makes: as many as the hash of the HMAC has.
-pub const GENERATED_SECRET_BYTES: usize = 32;
-/// Shortest secret that is stored without a warning, in bytes: whoever has one signed delivery can try shorter ones.
-pub const SHORT_SECRET_BYTES: usize = 16;
-/// How long the unit that decrypts a secret may take, as a chip that holds the key does: seconds, not minutes.
-pub const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(30);
-
 // ---- the configuration and the command line -------------------------------------------------------------------
 
 /// Largest configuration file, in bytes: pages of comments, and nothing that somebody put there by mistake.
 pub const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
-
 /// Longest duration that is taken, in seconds: a century. A longer one is a typing error, and sums would overflow.
 pub const MAX_DURATION_SECS: u64 = 100 * 366 * 24 * 3_600;
-
-// ---- socket paths ---------------------------------------------------------------------------------------------
-
-/// Longest path of a socket, in bytes: `sun_path` less its terminating zero (unix(7): 108; macOS sys/un.h: 104).
-pub const MAX_SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
