@@ -181,7 +181,7 @@ fn a_path_may_go_and_come_again_and_may_be_one_file() {
 
 #[test]
 fn the_bus_does_not_tell_of_itself() {
-    let bus = crate::harness::Bus::new();
+    let bus = Bus::new();
     let _hub = bus.hub();
     let mut events = bus.subscribe(&json!({}));
     let root = bus.root().to_str().unwrap();
