@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     program: Option<PathBuf>,
 }
 
-/// Stop and remove the services, their units and the secrets; only the log stays
+/// Stop and remove the services, their units and the secrets; the log and `inboxes/` stay
 ///
 /// Drop-ins of your own stay as well, and so do the units of a package. Run again it says that nothing has to be done.
 /// Where no user manager can be told, the files go all the same.

@@ -121,7 +121,7 @@ fn a_program_that_cannot_be_started_is_the_end_and_a_section_that_makes_no_sense
         (&["none", "--"], 2, "which program?"),
         (&["none", "program"], 2, "a program comes after `--`"),
         (&["no ne", "--", "true"], 2, "is not a name"),
-        (&["docker", "--", "true"], 2, "give the program another name"),
+        (&["alertmanager", "--", "true"], 2, "give the program another name"),
     ] {
         let (is, errors) = ended(arguments);
         assert!(

@@ -44,13 +44,13 @@ fn directories(home: &Path) -> Directories {
     Directories { runtime: state.join("run"), state, config: home.join(".config/waitbus") }
 }
 
-fn render(agent: Agent, directories: &Directories, program: &Path) -> Result<String, SetupError> {
+fn render(agent: &Agent, directories: &Directories, program: &Path) -> Result<String, SetupError> {
     agent.render(&Wanted { directories, program, webhook: true, source: None })
 }
 
 /// Both agents, read back.
 fn agents(test: &str, directories: &Directories, program: &Path) -> Option<[Map<String, Value>; 2]> {
-    let texts = [HUB, WEBHOOK].map(|agent| render(agent, directories, program).unwrap());
+    let texts = [HUB, WEBHOOK].map(|agent| render(&agent, directories, program).unwrap());
     Some(read(test, &texts)?.try_into().unwrap())
 }
 
@@ -112,7 +112,7 @@ fn the_agent_of_a_source_runs_it_from_login_on_and_again_when_it_has_failed() {
     for source in ["fs", "a.b-c_d"] {
         let agent = of_source(source);
         assert_eq!(agent.file(Path::new("/")), Path::new("/").join(format!("io.github.waitbus.source.{source}.plist")));
-        let Some(told) = read(name, &[render(agent.clone(), &home, waitbus).unwrap()]) else { return };
+        let Some(told) = read(name, &[render(&agent, &home, waitbus).unwrap()]) else { return };
         let told = &told[0];
         assert_eq!(told["Label"], &*agent.label);
         assert_eq!(told["ProgramArguments"], json!([waitbus.to_str().unwrap(), "source", source]));
@@ -175,11 +175,11 @@ fn whatever_a_path_is_made_of_launchd_reads_the_same() {
 fn a_path_that_a_property_list_cannot_carry_is_refused_by_its_name() {
     let home = directories(Path::new("/Users/dev"));
     for path in [OsStr::new("/a\nb"), OsStr::new("/a\u{7}b"), OsStr::from_bytes(b"/caf\xe9")] {
-        let error = render(HUB, &home, Path::new(path)).unwrap_err();
+        let error = render(&HUB, &home, Path::new(path)).unwrap_err();
         assert!(matches!(&error, SetupError::NotText(named) if named == Path::new(path)), "{error}");
     }
     let long = directories(&Path::new("/Users").join("x".repeat(100)));
-    let error = render(HUB, &long, Path::new("/opt/waitbus")).unwrap_err();
+    let error = render(&HUB, &long, Path::new("/opt/waitbus")).unwrap_err();
     assert!(matches!(error, SetupError::Directory(_)) && error.to_string().contains("WAITBUS_RUNTIME_DIR"), "{error}");
 }
 

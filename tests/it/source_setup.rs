@@ -57,7 +57,11 @@ fn the_list_has_every_source_and_its_missing_step_without_a_hub_and_without_a_ma
         ("fs", "waitbus", "add to waitbus.toml: [source.fs] with paths = [\"/path/to/watch\"]; then waitbus source fs"),
         ("github", "waitbus", "waitbus source github"),
         ("github", "webhook", "waitbus secret set github-webhook-secret; then waitbus serve"),
-        ("pytest", "plugin", "pip install pytest-waitbus; then WAITBUS_PYTEST=1 in the environment of pytest"),
+        (
+            "pytest",
+            "plugin",
+            "pip install \"git+https://github.com/waitbus/waitbus#subdirectory=packaging/pytest\"; then WAITBUS_PYTEST=1 in the environment of pytest",
+        ),
     ] {
         let row = row(&rows, source, by);
         assert_eq!((&row["state"], &row["next"]), (&json!("off"), &json!(next)), "{row}");

@@ -215,7 +215,7 @@ impl Row {
             By::Webhook => self.next_for_webhook(),
             By::Plugin if self.seen == Some(true) || self.is_there() => None,
             By::Plugin => {
-                Some("pip install pytest-waitbus; then WAITBUS_PYTEST=1 in the environment of pytest".to_owned())
+                Some("pip install \"git+https://github.com/waitbus/waitbus#subdirectory=packaging/pytest\"; then WAITBUS_PYTEST=1 in the environment of pytest".to_owned())
             }
             By::Itself => {
                 let told = self.told.as_ref().filter(|_| !self.is_there())?;

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::Watched;
-use crate::harness::{skip, works};
+use crate::harness::{Bus, skip, works};
 
 #[test]
 fn each_kind_of_change_is_told_with_its_absolute_path() {
@@ -91,6 +91,8 @@ fn vim_and_rsync_and_git_tell_of_the_files_that_they_leave() {
     if works(&["rsync", "--version"]) {
         watched.shell("mkdir ../from; echo rsync >../from/f; rsync -a ../from/ .");
         assert_eq!(watched.told(), ["write f"]);
+    } else {
+        skip("vim_and_rsync_and_git_tell_of_the_files_that_they_leave", "rsync is missing");
     }
     let git = "git -c user.name=t -c user.email=t@example.invalid";
     watched.shell(&format!("git init -q -b main .; git add f; {git} commit -qm one; echo 2 >f; {git} commit -qam two"));
@@ -179,7 +181,7 @@ fn a_path_may_go_and_come_again_and_may_be_one_file() {
 
 #[test]
 fn the_bus_does_not_tell_of_itself() {
-    let bus = crate::harness::Bus::new();
+    let bus = Bus::new();
     let _hub = bus.hub();
     let mut events = bus.subscribe(&json!({}));
     let root = bus.root().to_str().unwrap();
@@ -224,8 +226,7 @@ fn what_makes_no_sense_is_said_with_its_place() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    fs::write(&config, "").unwrap();
-    let output = watched.bus.run(&["source", "fs"]);
+    let output = Bus::new().run(&["source", "fs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("waitbus source fs PATH"), "{said}");
 }
