@@ -94,6 +94,11 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
         self.pending.len()
     }
 
+    /// Whether a path waits to be looked at.
+    pub(super) fn is_waiting(&self, key: &K) -> bool {
+        self.pending.contains_key(key)
+    }
+
     /// Something is said of a path.
     pub(super) fn hint(&mut self, key: K, hint: Hint, origin: Origin, now: Moment) {
         self.hints += 1;

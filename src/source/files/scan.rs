@@ -121,6 +121,10 @@ impl<D: Disk> Watcher<D> {
             self.pending.hint(key, Hint::Look, scan.origin, now);
             return;
         };
+        // What waits to be told is news already, whatever rules have changed meanwhile.
+        if matches!(scan.since, Since::Time(_)) && self.pending.is_waiting(&key) {
+            return;
+        }
         let is_written = look.content.modified >= since;
         let is_made = look.identity.born >= since;
         // Its name may have come with a rename, which changes nothing in the file but this time …

@@ -121,6 +121,27 @@ fn a_file_is_told_when_it_is_whole_and_at_the_latest_after_a_while() {
     assert_eq!((&told["kind"], &told["is_complete"]), (&json!("write"), &json!(false)));
 }
 
+/// An ignore file that came with a directory was told before the files beside it. What its rules let in was then looked
+/// for, and files that waited to be told were taken for old ones that had been ignored: they were never told.
+#[test]
+fn a_directory_that_is_moved_in_with_an_ignore_file_is_told_whole() {
+    let mut expected = vec!["create from".to_owned(), "create from/.gitignore".to_owned(), "create from/a".to_owned()];
+    let mut watched = Watched::with("quiet = '20ms'\nat_most = '20ms'\n", |directory| {
+        let from = directory.with_file_name("from");
+        fs::create_dir_all(from.join("a")).unwrap();
+        fs::write(from.join(".gitignore"), "target/\n").unwrap();
+        for n in 0..50 {
+            fs::write(from.join(format!("a/{n}")), "x").unwrap();
+            expected.push(format!("create from/a/{n}"));
+        }
+    });
+    watched.shell("mv ../from .");
+    let mut told = watched.told();
+    told.sort();
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn what_ignore_files_say_is_ignored_as_soon_as_they_say_it() {
     let mut watched = Watched::with("ignore = ['*.swp']\n", |directory| {
