@@ -120,6 +120,7 @@ fn a_program_that_cannot_be_started_is_the_end_and_a_section_that_makes_no_sense
         (&["none", "--", plain.to_str().unwrap()], 3, "cannot be executed"),
         (&["none", "--"], 2, "which program?"),
         (&["none", "program"], 2, "a program comes after `--`"),
+        (&["lst"], 2, "did you mean `waitbus source list`?"),
         (&["no ne", "--", "true"], 2, "is not a name"),
         (&["alertmanager", "--", "true"], 2, "give the program another name"),
     ] {

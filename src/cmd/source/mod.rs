@@ -102,7 +102,11 @@ fn setup(settings: &Settings, name: &str) -> Result<Setup, Failure> {
         Some(section) => Setup::of(section).map_err(Failure::usage),
         None => {
             let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);
-            Err(Failure::usage(match nearest(name, known) {
+            let verbs = ["list", "enable", "disable"];
+            Err(Failure::usage(match nearest(name, known.chain(verbs)) {
+                Some(verb) if verbs.contains(&verb) => {
+                    format!("there is no source {name:?}: did you mean `waitbus source {verb}`?")
+                }
                 Some(meant) => format!("there is no source {name:?}: did you mean {meant:?}?"),
                 None => format!("there is no source {name:?}: add [source.{name}] to waitbus.toml"),
             }))
