@@ -11,8 +11,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
-use crate::model::limits::LISTEN_BACKLOG;
+use crate::model::limits::{LISTEN_BACKLOG, SOCKET_LOOK, SOCKET_SETTLES};
 use crate::sys::{private, ring};
 
 /// A socket that cannot be bound.
@@ -51,7 +53,7 @@ pub enum BindError {
 /// manager may come at any time.
 pub fn unix(path: &Path) -> Result<UnixListener, BindError> {
     let failed = |source| BindError::Failed { path: path.to_owned(), source };
-    remove_stale(path)?;
+    remove_stale(path, SOCKET_SETTLES)?;
     match UnixListener::bind(path) {
         Ok(listener) => {
             // The directory is 0700, so nobody else can connect before this.
@@ -66,21 +68,30 @@ pub fn unix(path: &Path) -> Result<UnixListener, BindError> {
 }
 
 /// Takes a dead socket out of the way. It is moved aside before it is removed, and moved back if what was moved is
-/// not what was found dead: between the two looks a service manager may have bound its own.
-fn remove_stale(path: &Path) -> Result<(), BindError> {
+/// not what was found dead: between the two looks a service manager may have bound its own. A socket that was bound
+/// and is not listened on yet refuses like a dead one, so one that was made a moment ago is asked again until it is
+/// older than `settles`.
+fn remove_stale(path: &Path, settles: Duration) -> Result<(), BindError> {
     use std::os::unix::fs::FileTypeExt;
     let failed = |source| BindError::Failed { path: path.to_owned(), source };
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
+    let found = loop {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        if !found.file_type().is_socket() {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        if ring::is_answered(path).map_err(failed)? {
+            return Err(BindError::Taken(path.to_owned()));
+        }
+        let age = found.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+        if age.is_none_or(|age| age > settles) {
+            break found;
+        }
+        thread::sleep(SOCKET_LOOK);
     };
-    if !found.file_type().is_socket() {
-        return Err(BindError::NotASocket(path.to_owned()));
-    }
-    if ring::is_answered(path).map_err(failed)? {
-        return Err(BindError::Taken(path.to_owned()));
-    }
     let mut aside = path.to_owned().into_os_string();
     aside.push(format!(".{}", std::process::id()));
     match fs::rename(path, &aside) {
@@ -142,6 +153,24 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         drop(live);
+    }
+
+    #[test]
+    fn a_socket_that_is_not_listened_on_yet_is_no_dead_one() {
+        // A service manager binds and then listens. A hub that looked in between took the socket for a dead one and
+        // put its own in its place; the manager's hub then served a socket that had no name any more.
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let managers = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&managers, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let looking = thread::spawn({
+            let path = path.clone();
+            move || remove_stale(&path, Duration::MAX)
+        });
+        listen(&managers, 1).unwrap();
+        assert!(matches!(looking.join().unwrap(), Err(BindError::Taken(_))));
+        assert!(path.exists());
     }
 
     #[test]

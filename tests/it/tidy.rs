@@ -28,6 +28,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("src/cmd/wait.rs", "--timeout is a time"),
     ("src/mcp/tools/messages.rs", "max_wait_seconds is a time"),
     ("src/mcp/tools/wait.rs", "max_wait_seconds is a time, and a client has its own"),
+    ("src/daemon/bind.rs", "a socket that was just bound may not be listened on yet, and nobody tells when it is"),
     ("src/daemon/mod.rs", "descriptors have run out, and nobody tells when one is free"),
     ("src/daemon/hub.rs", "the services' own deadlines: heartbeats and idle exit"),
     ("src/source/alertmanager.rs", "a heartbeat is expected within a time"),

@@ -193,6 +193,11 @@ pub const IDLE_EXIT: Duration = Duration::from_mins(10);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an activated hub waits for a self-started one to hand over before it gives up with an error.
 pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How old a socket that refuses has to be before it is taken for a dead one. Between binding and listening, which a
+/// service manager does one after the other, lie microseconds; on a machine that is busy, a time slice or two.
+pub const SOCKET_SETTLES: Duration = Duration::from_millis(100);
+/// The pause between two looks at a socket that is younger than that.
+pub const SOCKET_LOOK: Duration = Duration::from_millis(5);
 /// Connections that the kernel queues on a socket that waitbus bound itself, of which it takes somaxconn at most: a
 /// restart must not turn waiters away.
 pub const LISTEN_BACKLOG: i32 = 4_096;
