@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod client;
 
 pub mod mcp;
+pub mod measure;
 pub mod source;
 
 pub mod cmd;

@@ -9,6 +9,7 @@
 pub mod activation;
 pub mod answer;
 pub mod bell;
+pub mod clock;
 pub mod descriptors;
 pub mod detach;
 pub mod knock;

@@ -26,6 +26,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("src/client/feed.rs", "between two attempts to reach a hub, which tells nobody that it has come"),
     ("src/client/waiter.rs", "a question may have a deadline: --quiet-for is a time"),
     ("src/cmd/wait.rs", "--timeout is a time"),
+    ("src/measure/schedule.rs", "a sample is due at a time, whatever became of the one before"),
     ("src/mcp/tools/messages.rs", "max_wait_seconds is a time"),
     ("src/mcp/tools/wait.rs", "max_wait_seconds is a time, and a client has its own"),
     ("src/daemon/bind.rs", "a socket that was just bound may not be listened on yet, and nobody tells when it is"),

@@ -347,3 +347,13 @@ pub const MAX_TEST_NAME_CHARS: usize = 150;
 pub const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
 /// Longest duration that is taken, in seconds: a century. A longer one is a typing error, and sums would overflow.
 pub const MAX_DURATION_SECS: u64 = 100 * 366 * 24 * 3_600;
+
+// ---- measuring --------------------------------------------------------------------------------------------------
+
+/// The longest latency that is told apart from longer ones, in nanoseconds: a minute. Whoever waits longer has lost.
+pub const MEASURE_LONGEST: u64 = 60_000_000_000;
+/// Samples that are thrown away before counting begins, or a tenth of those that count if that is more: enough for the
+/// page cache, the branch predictors and the processor's clock.
+pub const MEASURE_WARM_UP: u64 = 500;
+/// From the beginning of a schedule to its first sample: whoever sends is asleep by then, as for every later sample.
+pub const MEASURE_LEAD: Duration = Duration::from_millis(50);
