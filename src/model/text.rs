@@ -33,6 +33,17 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
+/// The text, or its beginning with `…` in place of the rest, so that nobody takes the beginning for the whole. It is
+/// at most `longest` bytes long, which has to be enough for the mark.
+#[must_use]
+pub fn cut(text: &str, longest: usize) -> String {
+    const MARK: char = '…';
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    format!("{}{MARK}", &text[..text.floor_char_boundary(longest.saturating_sub(MARK.len_utf8()))])
+}
+
 /// The last lines of what a program has printed, each as [`one_line`] has it, without the empty ones. Colours and other
 /// escape sequences are taken out whole, and of a line that was overwritten, as a progress bar is, what was left of it
 /// on the screen stays.
@@ -127,6 +138,14 @@ mod tests {
         assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "a [31mred bc d");
         assert_eq!(one_line("  spread\t out \n"), "spread out");
         assert_eq!(one_line("\u{9b}31m"), "31m");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters_and_says_so() {
+        assert_eq!(cut("äöü", 6), "äöü");
+        assert_eq!(cut("äöüß", 7), "äö…");
+        assert_eq!(cut("äöüß", 6), "ä…");
+        assert_eq!(cut("", 3), "");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::event::{Draft, Fields};
 use crate::model::limits::{
     MAX_ALERT_LABELS, MAX_ALERT_WORD_BYTES, MAX_FIELD_TEXT_BYTES, MAX_LABEL_NAME_BYTES, MAX_LABELS_BYTES,
 };
+use crate::model::text::cut;
 
 /// The time that an Alertmanager writes for "none".
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -92,7 +93,7 @@ fn bounded(pairs: &Map<String, Value>) -> Map<String, Value> {
     let mut bytes = 0;
     for (name, value) in pairs {
         let Some(text) = value.as_str() else { continue };
-        let value = capped(text);
+        let value = cut(text, MAX_FIELD_TEXT_BYTES);
         bytes += name.len() + value.len();
         if kept.len() == MAX_ALERT_LABELS || bytes > MAX_LABELS_BYTES {
             break;
@@ -107,18 +108,8 @@ fn bounded(pairs: &Map<String, Value>) -> Map<String, Value> {
 /// Inserts a text that is there and not empty.
 pub(super) fn insert_text(fields: &mut Fields, name: &str, value: Option<&Value>) {
     if let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) {
-        fields.insert(name.to_owned(), capped(text).into());
+        fields.insert(name.to_owned(), cut(text, MAX_FIELD_TEXT_BYTES).into());
     }
-}
-
-/// The text, or its beginning and `…`, so that nobody takes the beginning for the whole.
-fn capped(text: &str) -> String {
-    const MARK: char = '…';
-    if text.len() <= MAX_FIELD_TEXT_BYTES {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(MAX_FIELD_TEXT_BYTES - MARK.len_utf8());
-    format!("{}{MARK}", &text[..end])
 }
 
 /// A word that may be part of a key: letters and digits.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Engine;
 use crate::model::event::{Draft, Fields, ingest_method};
 use crate::model::limits::{MAX_CONTAINER_LABEL_BYTES, MAX_CONTAINER_LABELS, MAX_FIELD_TEXT_BYTES};
+use crate::model::text::cut;
 
 /// The source and the type of every event.
 const SOURCE: &str = "docker";
@@ -99,13 +100,4 @@ impl Subject<'_> {
 /// A time as a field.
 pub(super) fn time(nanoseconds: i64) -> Option<Value> {
     Timestamp::from_nanosecond(nanoseconds.into()).ok().map(|time| time.to_string().into())
-}
-
-/// The text, or its beginning and `…`.
-pub(super) fn cut(text: &str, longest: usize) -> String {
-    const MARK: char = '…';
-    if text.len() <= longest {
-        return text.to_owned();
-    }
-    format!("{}{MARK}", &text[..text.floor_char_boundary(longest - MARK.len_utf8())])
 }

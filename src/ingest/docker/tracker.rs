@@ -19,6 +19,7 @@ use crate::model::event::Draft;
 use crate::model::limits::{
     ENGINE_ORDER_SLACK, MAX_FIELD_TEXT_BYTES, MAX_RECENT_ENGINE_EVENTS, MAX_WATCHED_CONTAINERS,
 };
+use crate::model::text::cut;
 
 /// Names that a label may have and that mean something else in the events of an engine.
 const AMBIGUOUS: [&str; 2] = ["exitCode", "signal"];
@@ -194,7 +195,7 @@ impl Tracker {
 
     /// Remembers that a container runs.
     pub(super) fn insert(&mut self, subject: &Subject<'_>, started: i64) {
-        let short = |text: &str| draft::cut(text, MAX_FIELD_TEXT_BYTES);
+        let short = |text: &str| cut(text, MAX_FIELD_TEXT_BYTES);
         let label = |name| subject.labels.get(name).map(|text| short(text)).unwrap_or_default();
         let run = Running {
             name: short(subject.name),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::tables::{EVERY_EVENT, Kind, table};
 use crate::model::event::Fields;
 use crate::model::limits::MAX_FIELD_TEXT_BYTES;
+use crate::model::text::cut;
 
 /// Everything that is known about an event.
 pub(super) fn extract(event: &str, payload: &Value) -> Fields {
@@ -57,9 +58,9 @@ fn name_pull_request(payload: &Value, fields: &mut Fields) {
 impl Kind {
     fn read(self, value: &Value) -> Option<Value> {
         match self {
-            Kind::Text => value.as_str().filter(|text| !text.is_empty()).map(capped),
-            Kind::Under(prefix) => value.as_str()?.strip_prefix(prefix).filter(|text| !text.is_empty()).map(capped),
-            Kind::Commit => value.as_str().filter(|id| id.bytes().any(|byte| byte != b'0')).map(capped),
+            Kind::Text => value.as_str().filter(|text| !text.is_empty()).map(bounded),
+            Kind::Under(prefix) => value.as_str()?.strip_prefix(prefix).filter(|text| !text.is_empty()).map(bounded),
+            Kind::Commit => value.as_str().filter(|id| id.bytes().any(|byte| byte != b'0')).map(bounded),
             Kind::Number => value.as_i64().map(Value::from),
             Kind::Flag => value.as_bool().map(Value::from),
             Kind::Count => value.as_array().map(|items| Value::from(items.len())),
@@ -67,12 +68,6 @@ impl Kind {
     }
 }
 
-/// The text, or its beginning and `…`, so that nobody takes the beginning for the whole.
-fn capped(text: &str) -> Value {
-    const MARK: char = '…';
-    if text.len() <= MAX_FIELD_TEXT_BYTES {
-        return text.into();
-    }
-    let end = text.floor_char_boundary(MAX_FIELD_TEXT_BYTES - MARK.len_utf8());
-    format!("{}{MARK}", &text[..end]).into()
+fn bounded(text: &str) -> Value {
+    cut(text, MAX_FIELD_TEXT_BYTES).into()
 }
