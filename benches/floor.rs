@@ -66,10 +66,11 @@ pub fn tell(arguments: &[String]) {
 
 /// A process that receives raw frames, and the one that writes them to it.
 pub struct Frames {
-    directory: tempfile::TempDir,
+    // Ends before its directory goes.
+    _writer: Service,
     receiver: Receiver,
     samples: u64,
-    _writer: Service,
+    directory: tempfile::TempDir,
 }
 
 impl Frames {
@@ -80,7 +81,7 @@ impl Frames {
         let total = samples + warm_up(samples);
         let receiver = Receiver::start(role("frames").arg(directory.path()).arg(total.to_string())).unwrap();
         let (writer, ready) = Service::start(&mut writer(directory.path()));
-        (Frames { directory, receiver, samples, _writer: writer }, ready)
+        (Frames { _writer: writer, receiver, samples, directory }, ready)
     }
 
     /// One that passes on what comes to the socket `bell`.

@@ -24,10 +24,16 @@ pub fn measure(report: &mut Report) {
     let before = status(hub.pid(), "VmRSS");
     let _bystanders = Bystanders::start(&bus.socket(), subscribers, Conditions::None);
     let more = status(hub.pid(), "VmRSS").saturating_sub(before);
-    report.number(format!("each of {subscribers} subscribers, in the hub"), "waitbus", ratio(more, subscribers), "KiB");
+    report.number(
+        format!("each of {subscribers} subscribers, in the hub"),
+        "waitbus",
+        ratio(more * 1_024, subscribers * 1_000),
+        "kB",
+    );
 }
 
 fn resident(report: &mut Report, what: &str, pid: u32) {
-    report.number(format!("{what}, resident"), "waitbus", ratio(status(pid, "VmRSS"), 1_024), "MiB");
-    report.number(format!("{what}, its own"), "waitbus", ratio(status(pid, "RssAnon"), 1_024), "MiB");
+    for (name, of) in [("VmRSS", "resident"), ("RssAnon", "its own")] {
+        report.number(format!("{what}, {of}"), "waitbus", ratio(status(pid, name) * 1_024, 1_000_000), "MB");
+    }
 }
