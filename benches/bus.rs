@@ -1,14 +1,13 @@
 //! A private bus with the built program in every role, and the process that receives from it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::json;
 use waitbus::config::directories::Directories;
-use waitbus::measure::{Receiver, Seen, receiver};
-use waitbus::model::event::{Draft, ingest_method};
+pub use waitbus::measure::bus::draft;
+use waitbus::measure::{Receiver, bus};
 
 pub struct Bus {
     pub root: tempfile::TempDir,
@@ -70,48 +69,15 @@ pub fn role(name: &str) -> Command {
 }
 
 pub fn subscribe(socket: &std::path::Path, frame: &str) -> UnixStream {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(&u32::try_from(frame.len()).unwrap().to_be_bytes()).unwrap();
-    stream.write_all(frame.as_bytes()).unwrap();
-    read_frame(&mut stream, &mut Vec::new());
-    stream
+    bus::subscribe(socket, frame).unwrap()
 }
 
 pub fn read_frame(stream: &mut UnixStream, body: &mut Vec<u8>) {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    body.resize(u32::from_be_bytes(length) as usize, 0);
-    stream.read_exact(body).unwrap();
+    bus::read_frame(stream, body).unwrap();
 }
 
 /// The role `receive SOCKET COUNT`: a client of PROTOCOL.md that notes each event.
 pub fn receive(arguments: &[String]) {
-    let count = arguments[1].parse().unwrap();
-    let mut stream = subscribe(arguments[0].as_ref(), "{\"heartbeat\":false}");
-    let mut out = std::io::stdout();
-    Seen::ready(&mut out).unwrap();
-    let mut seen = Seen::expecting(count);
-    let mut body = Vec::new();
-    for _ in 0..count {
-        read_frame(&mut stream, &mut body);
-        let at = receiver::now();
-        let frame: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        seen.note(frame["fields"]["n"].as_u64().unwrap(), at);
-    }
-    seen.tell(&mut out).unwrap();
-}
-
-/// An event of the usual size: its frame has about 600 bytes.
-pub fn draft(number: u64) -> Draft {
-    Draft {
-        source: "bench".into(),
-        event_type: "finished".into(),
-        ingest_method: ingest_method::EMIT,
-        summary: "a line of the usual length, for a person to read".into(),
-        fields: json!({"n": number, "status": "completed", "conclusion": "success", "text": "x".repeat(300)})
-            .as_object()
-            .cloned()
-            .unwrap(),
-        ..Draft::default()
-    }
+    let [socket, count] = arguments else { panic!("receive SOCKET COUNT") };
+    bus::receive(socket.as_ref(), "{\"heartbeat\":false}", count.parse().unwrap(), 1, &mut std::io::stdout()).unwrap();
 }

@@ -27,7 +27,7 @@ const QUESTIONS: &[Question] = &[("wake", wake::measure)];
 /// What a process of this program does for another one: its name, and what it does with the rest of the arguments.
 type Role = (&'static str, fn(&[String]));
 
-const ROLES: &[Role] = &[("receive", bus::receive), ("hop", floor::hop)];
+const ROLES: &[Role] = &[("receive", bus::receive), ("pass", floor::pass), ("hop", floor::hop)];
 
 fn main() {
     let mut arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

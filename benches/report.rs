@@ -2,7 +2,6 @@
 
 mod machine;
 mod plot;
-pub mod ratio;
 mod svg;
 mod table;
 pub mod written;

@@ -3,8 +3,8 @@
 
 use waitbus::measure::Estimate;
 
-use crate::report::ratio::{Ratio, interval, number};
 use crate::report::written::{Answers, Row};
+use waitbus::measure::ratio::{Ratio, float, interval, number};
 
 pub struct Target {
     /// As a person would say it.
@@ -47,8 +47,20 @@ const PYTHON: &str = "Python";
 
 pub const ALL: &[Target] = &[
     target("webhook to recv", "p50 ≤ 2 × the floor", "wake", &["webhook to recv"], Floor(2.0)),
-    target("webhook to recv", "p50 ≥ 12 × faster than the Python waitbus", "wake", &["webhook to recv"], Faster(PYTHON, 0.5, 12.0)),
-    target("webhook to recv", "p99 ≥ 20 × faster than the Python waitbus", "wake", &["webhook to recv"], Faster(PYTHON, 0.99, 20.0)),
+    target(
+        "webhook to recv",
+        "p50 ≥ 12 × faster than the Python waitbus",
+        "wake",
+        &["webhook to recv"],
+        Faster(PYTHON, 0.5, 12.0),
+    ),
+    target(
+        "webhook to recv",
+        "p99 ≥ 20 × faster than the Python waitbus",
+        "wake",
+        &["webhook to recv"],
+        Faster(PYTHON, 0.99, 20.0),
+    ),
     target("library emit to recv", "p50 ≤ 1.5 × the floor", "wake", &["library emit to recv"], Floor(1.5)),
 ];
 
@@ -78,7 +90,9 @@ impl Bound {
     fn judged(&self, rows: &[&Row]) -> Option<(String, bool)> {
         let ours = *rows.iter().find(|row| row.is_ours() && (row.latencies().is_some() || row.number().is_some()))?;
         let of = |name: &str| {
-            rows.iter().copied().find(|row| row.who.contains(name) && (row.latencies().is_some() || row.number().is_some()))
+            rows.iter()
+                .copied()
+                .find(|row| row.who.contains(name) && (row.latencies().is_some() || row.number().is_some()))
         };
         let ratio = |ratio: Ratio, met: bool| Some((format!("{ratio} ×"), met));
         match *self {
@@ -93,7 +107,7 @@ impl Bound {
             }
             Milliseconds(quantile, most) => {
                 let found = at(ours, quantile)?;
-                Some((interval(found), crate::report::ratio::float(found.at) <= most * 1e6))
+                Some((interval(found), float(found.at) <= most * 1e6))
             }
             AtMost(most) => ours.number().map(|found| (number(found), found <= most)),
             AtLeast(least) => ours.number().map(|found| (number(found), found >= least)),

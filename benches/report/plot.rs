@@ -10,9 +10,9 @@ use std::path::Path;
 
 use waitbus::measure::{Estimate, Latencies};
 
-use super::ratio::{float, number, time};
 use super::svg::{Axis, FLOOR, OTHERS, OURS, Svg};
 use super::written::{Answers, Figure, Row};
+use waitbus::measure::ratio::{float, number, time};
 
 const WIDTH: f64 = 860.0;
 
@@ -30,7 +30,8 @@ pub fn all(directory: &Path, answers: &[Answers]) {
             draw("polling", dots("Waiting and polling", &[answer]));
             continue;
         }
-        let (counted, plain): (Vec<_>, Vec<_>) = answer.whats().into_iter().partition(|what| subscribers(what).is_some());
+        let (counted, plain): (Vec<_>, Vec<_>) =
+            answer.whats().into_iter().partition(|what| subscribers(what).is_some());
         for what in plain {
             let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
             if rows.len() > 1 {
@@ -108,12 +109,18 @@ fn percentiles(what: &str, rows: &[&Row]) -> Svg {
     let y = Axis::around(ends, (bottom, top));
     y.rule_across(&mut svg, left, right);
     let x = |decades: f64| left + decades / 2.0 * (right - left);
-    for (label, quantile) in [("fastest", 0.0), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
+    for (label, quantile) in [("fastest", 0.0), ("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
+    {
         let x = x(-(1.0_f64 - quantile).log10());
         svg.rule((x, top), (x, bottom));
         svg.text((x, bottom + 17.0), "middle", None, label);
     }
-    svg.text(((left + right) / 2.0, bottom + 38.0), "middle small", None, "percentile; the band is its 95 % interval");
+    svg.text(
+        (f64::midpoint(left, right), bottom + 38.0),
+        "middle small",
+        None,
+        "percentile; the band is its 95 % interval",
+    );
     let known = colours(rows.iter().copied());
     let mut labels = Vec::new();
     for (row, curve) in &curves {
@@ -160,9 +167,14 @@ fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
     let x = Axis::around(rows.iter().map(|(count, _)| *count), (left, right));
     y.rule_across(&mut svg, left, right);
     x.rule_down(&mut svg, top, bottom, number);
-    svg.text(((left + right) / 2.0, bottom + 38.0), "middle small", None, "subscribers; solid: p50, dotted: the tail");
+    svg.text(
+        (f64::midpoint(left, right), bottom + 38.0),
+        "middle small",
+        None,
+        "subscribers; solid: p50, dotted: the tail",
+    );
     let known = colours(rows.iter().map(|(_, row)| *row));
-    let mut free = top;
+    let mut labels = Vec::new();
     for (who, colour) in &known {
         let own: Vec<_> = rows.iter().filter(|(_, row)| row.who == *who).collect();
         let points = |quantile: fn(&Latencies) -> f64, end: fn(Estimate) -> u64| -> Vec<_> {
@@ -172,21 +184,30 @@ fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
         svg.curve(&points(far, |at| at.at), colour, "thin");
         let medians = points(|_| 0.5, |at| at.at);
         svg.curve(&medians, colour, if *colour == FLOOR { "dashed" } else { "" });
-        medians.iter().for_each(|point| svg.dot(*point, 3.0, colour));
-        let end = medians.last().map_or(top, |(_, y)| *y).max(free);
-        free = end + 16.0;
-        svg.text((right + 10.0, end + 4.0), "start", Some(colour), who);
+        for point in &medians {
+            svg.dot(*point, 3.0, colour);
+        }
+        labels.extend(medians.last().map(|(_, y)| (*y, *who, *colour)));
+    }
+    labels.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    let mut free = top;
+    for (y, who, colour) in labels {
+        let y = y.max(free);
+        free = y + 16.0;
+        svg.text((right + 10.0, y + 4.0), "start", Some(colour), who);
     }
     svg
 }
 
 /// A line for each of them: the median as a dot, with its tail, on one scale.
 fn dots(title: &str, answers: &[&Answers]) -> Svg {
-    let (left, right, top) = (300.0, WIDTH - 30.0, 44.0);
+    let (left, right, top) = (270.0, WIDTH - 90.0, 44.0);
     let groups: Vec<(&str, Vec<&Row>)> = answers
         .iter()
-        .flat_map(|answer| answer.whats().into_iter().map(|what| (what, answer.of(what).collect::<Vec<_>>())))
-        .map(|(what, rows)| (what, rows.into_iter().filter(|row| span(row).is_some()).collect()))
+        .flat_map(|answer| answer.whats().into_iter().map(move |what| (what, answer.of(what))))
+        // How many they are has a picture of its own.
+        .filter(|(what, _)| subscribers(what).is_none())
+        .map(|(what, rows)| (what, rows.filter(|row| span(row).is_some()).collect()))
         .filter(|(_, rows): &(&str, Vec<_>)| !rows.is_empty())
         .collect();
     let lines: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
@@ -209,7 +230,8 @@ fn dots(title: &str, answers: &[&Answers]) -> Svg {
             y += 9.0;
             svg.curve(&[(x.place(at), y), (x.place(far), y)], colour, "range");
             svg.dot((x.place(at), y), 4.5, colour);
-            svg.text((left - 12.0, y + 4.0), "end small", Some(colour), &format!("{}  {}", row.who, time(at)));
+            svg.text((left - 12.0, y + 4.0), "end small", Some(colour), &row.who);
+            svg.text((x.place(far) + 10.0, y + 4.0), "start small", None, &time(at));
             y += 9.0;
         }
     }
@@ -223,7 +245,8 @@ fn span(row: &Row) -> Option<(f64, f64)> {
             Some((median(latencies), float(latencies.at(latencies.furthest()).at)))
         }
         Figure::Number { value, unit } => {
-            let scale = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)].into_iter().find(|(name, _)| name == unit)?.1;
+            let scale =
+                [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)].into_iter().find(|(name, _)| name == unit)?.1;
             Some((value * scale, value * scale))
         }
         _ => None,

@@ -3,13 +3,12 @@
 
 use std::fmt::Write;
 
-use super::ratio::time;
+use waitbus::measure::ratio::time;
 
 pub const OURS: &str = "#1f7ae0";
 pub const FLOOR: &str = "#808890";
 /// Of the others, in the order in which they come.
-pub const OTHERS: [&str; 8] =
-    ["#d9730d", "#2c9f4b", "#9a63e8", "#e0484d", "#1a9ba3", "#b8860b", "#d0509a", "#7a8f1f"];
+pub const OTHERS: [&str; 8] = ["#d9730d", "#2c9f4b", "#9a63e8", "#e0484d", "#1a9ba3", "#b8860b", "#d0509a", "#7a8f1f"];
 
 pub struct Svg {
     width: f64,

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::ratio::{Ratio, interval, number};
 use super::written::{Answers, Figure, Results, Row};
 use crate::targets::{self, Target};
+use waitbus::measure::ratio::{Ratio, float, interval, number};
 
 pub fn of(results: &Results) -> String {
     let mut text = String::from("# Results\n\n");
@@ -81,7 +81,7 @@ fn latencies(text: &mut String, rows: &[&Row]) {
             let told = quantile <= latencies.furthest();
             let _ = write!(*text, " {} |", if told { interval(latencies.at(quantile)) } else { String::new() });
         }
-        let _ = write!(*text, " {} |", number(super::ratio::float(latencies.len())));
+        let _ = write!(*text, " {} |", number(float(latencies.len())));
         for (other, quantile) in [(floor, 0.5), (ours, 0.5), (ours, 0.99)] {
             let told = other.filter(|other| {
                 !std::ptr::eq(*other, *latencies) && quantile <= other.furthest().min(latencies.furthest())

@@ -98,10 +98,8 @@ pub fn write(directory: &Path, answers: &Answers) {
     fs::create_dir_all(directory).unwrap();
     let rows: Vec<_> = answers.rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
     let Answers { question, commit, .. } = answers;
-    let text = format!(
-        "{{\"question\": {question:?}, \"commit\": {commit:?}, \"rows\": [\n{}\n]}}\n",
-        rows.join(",\n")
-    );
+    let text =
+        format!("{{\"question\": {question:?}, \"commit\": {commit:?}, \"rows\": [\n{}\n]}}\n", rows.join(",\n"));
     fs::write(directory.join(format!("{question}.json")), text).unwrap();
 }
 
