@@ -64,7 +64,7 @@ impl Attached<'_> {
 
 /// The role `receive`: so many clients of PROTOCOL.md, each of which receives `count` events. Notes of each event when
 /// the last client had it.
-pub fn receive(socket: &Path, frame: &str, count: u64, clients: usize, out: &mut impl Write) -> io::Result<()> {
+pub fn receive(socket: &Path, frame: &str, count: usize, clients: usize, out: &mut impl Write) -> io::Result<()> {
     let connect = |_| subscribe(socket, frame);
     let mut clients = (0..clients).map(connect).collect::<io::Result<Vec<_>>>()?;
     Seen::ready(out)?;
@@ -94,12 +94,18 @@ pub fn subscribe(socket: &Path, frame: &str) -> io::Result<UnixStream> {
     let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
     stream.write_all(&length.to_be_bytes())?;
     stream.write_all(frame.as_bytes())?;
-    read_frame(&mut stream, &mut Vec::new())?;
-    Ok(stream)
+    let mut body = Vec::new();
+    read_frame(&mut stream, &mut body)?;
+    let answer: Value = serde_json::from_slice(&body)?;
+    if answer.get("kind").is_some_and(|kind| kind == "subscribe_ack") {
+        Ok(stream)
+    } else {
+        Err(io::Error::other(answer.to_string()))
+    }
 }
 
 /// Reads one frame.
-pub fn read_frame(stream: &mut UnixStream, body: &mut Vec<u8>) -> io::Result<()> {
+pub fn read_frame(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length) as usize;

@@ -77,9 +77,9 @@ fn subscribers(text: &str) -> Result<usize, String> {
 /// What such a process does.
 #[derive(Debug, Subcommand)]
 pub(super) enum Role {
-    Receive { socket: PathBuf, frame: String, count: u64, clients: usize },
+    Receive { socket: PathBuf, frame: String, count: usize, clients: usize },
+    Frames { directory: PathBuf, count: usize },
     Pass { directory: PathBuf },
-    Hop { directory: PathBuf, count: u64 },
 }
 
 /// Does it. Whoever has started it sees that it has not done everything, and says so.
@@ -87,8 +87,8 @@ pub(super) fn play(role: Role) -> Result<Exit, Failure> {
     let mut out = io::stdout();
     let played = match role {
         Role::Receive { socket, frame, count, clients } => bus::receive(&socket, &frame, count, clients, &mut out),
+        Role::Frames { directory, count } => floor::receive(&directory, count, &mut out),
         Role::Pass { directory } => floor::pass(&directory, &mut out),
-        Role::Hop { directory, count } => floor::hop(&directory, count, &mut out),
     };
     played.map(|()| Exit::Success).map_err(Failure::bus)
 }
