@@ -73,8 +73,16 @@ impl Report {
 /// Makes the table and the plots of a directory anew, from its raw data.
 pub fn draw(directory: &Path) {
     let results = written::read(directory);
-    std::fs::write(directory.join("table.md"), table::of(&results)).unwrap();
-    plot::all(directory, &results.answers);
+    let pictures = plot::all(&results.answers);
+    for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for picture in &pictures {
+        std::fs::write(directory.join(&picture.file), &picture.svg).unwrap();
+    }
+    std::fs::write(directory.join("table.md"), table::of(&results, &pictures)).unwrap();
 }
 
 impl fmt::Display for Figure {

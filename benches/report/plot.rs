@@ -5,9 +5,6 @@
 //! - `subscribers-*.svg`: what it costs when more and more of them listen;
 //! - `polling.svg`: what is waited for by asking again and again.
 
-use std::fs;
-use std::path::Path;
-
 use waitbus::measure::{Estimate, Latencies};
 
 use super::svg::{Axis, FLOOR, OTHERS, OURS, Svg};
@@ -16,43 +13,47 @@ use waitbus::measure::ratio::{float, number, time};
 
 const WIDTH: f64 = 860.0;
 
-/// Draws all of them, in place of those that were there.
-pub fn all(directory: &Path, answers: &[Answers]) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "svg") {
-            fs::remove_file(path).unwrap();
-        }
+/// One of them, and where in the table it belongs.
+pub struct Picture<'a> {
+    pub file: String,
+    pub svg: String,
+    /// None for the one over everything.
+    pub question: Option<&'a str>,
+    /// None for the whole question.
+    pub what: Option<&'a str>,
+}
+
+/// All that these answers are enough for: nothing is drawn of somebody alone.
+pub fn all(answers: &[Answers]) -> Vec<Picture<'_>> {
+    let mut pictures = Vec::new();
+    let (polling, timed): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.question == "polling");
+    let mut draw = |name: String, svg: Option<Svg>, question, what| {
+        let svg = svg.map(Svg::finish);
+        pictures.extend(svg.map(|svg| Picture { file: format!("{name}.svg"), svg, question, what }));
+    };
+    let overview = dots("Medians, each with the way to its p99", &timed, |row| row.latencies().is_some());
+    draw("overview".into(), overview, None, None);
+    for answer in polling {
+        let svg = dots("Waiting and polling", &[answer], |row| span(row).is_some());
+        draw("polling".into(), svg, Some(&*answer.question), None);
     }
-    let draw = |name: &str, svg: Svg| fs::write(directory.join(format!("{name}.svg")), svg.finish()).unwrap();
-    for answer in answers {
-        if answer.question == "polling" {
-            draw("polling", dots("Waiting and polling", &[answer]));
-            continue;
-        }
-        let (counted, plain): (Vec<_>, Vec<_>) =
-            answer.whats().into_iter().partition(|what| subscribers(what).is_some());
-        for what in plain {
-            let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
-            if rows.len() > 1 {
-                draw(&format!("latency-{}", slug(what)), percentiles(what, &rows));
+    for answer in timed {
+        let mut kinds = Vec::new();
+        for what in answer.whats() {
+            match subscribers(what) {
+                Some((_, kind)) if kinds.contains(&kind) => {}
+                Some((_, kind)) => {
+                    kinds.push(kind);
+                    draw(format!("subscribers-{}", slug(kind)), growth(kind, answer), Some(&answer.question), None);
+                }
+                None => {
+                    let svg = percentiles(what, answer);
+                    draw(format!("latency-{}", slug(what)), svg, Some(&answer.question), Some(what));
+                }
             }
         }
-        let mut kinds: Vec<_> = counted.iter().filter_map(|what| Some(subscribers(what)?.1)).collect();
-        kinds.dedup();
-        for kind in kinds {
-            let counted = answer.rows.iter().filter_map(|row| Some((subscribers(&row.what)?, row)));
-            let of_kind = counted.filter(|((_, of), row)| *of == kind && row.latencies().is_some());
-            let rows: Vec<_> = of_kind.map(|((count, _), row)| (count, row)).collect();
-            if rows.iter().any(|(count, _)| *count > rows[0].0) {
-                draw(&format!("subscribers-{}", slug(kind)), growth(kind, &rows));
-            }
-        }
     }
-    let timed: Vec<_> = answers.iter().filter(|answer| answer.question != "polling").collect();
-    if timed.iter().any(|answer| answer.rows.iter().any(|row| row.latencies().is_some())) {
-        draw("overview", dots("Medians, with what lies between p50 and p99", &timed));
-    }
+    pictures
 }
 
 /// `1,000 subscribers, last served`: how many, and of what.
@@ -92,8 +93,12 @@ fn median(latencies: &Latencies) -> f64 {
 }
 
 /// Latency by percentile. One in so many samples is slower, and that number is the axis, so what is rare has room.
-fn percentiles(what: &str, rows: &[&Row]) -> Svg {
+fn percentiles(what: &str, answer: &Answers) -> Option<Svg> {
     const STEPS: u32 = 120;
+    let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
+    if rows.len() < 2 {
+        return None;
+    }
     let (left, right, top, bottom) = (70.0, WIDTH - 270.0, 52.0, 340.0);
     let mut svg = Svg::new(WIDTH, 392.0);
     svg.text((left, 24.0), "start title", None, what);
@@ -150,11 +155,17 @@ fn percentiles(what: &str, rows: &[&Row]) -> Svg {
         };
         svg.text((right + 10.0, y + 16.0), "start small", None, &format!("p50 {}{last}", time(median(latencies))));
     }
-    svg
+    Some(svg)
 }
 
 /// What it costs when more of them listen: median with its band, and the furthest percentile.
-fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
+fn growth(kind: &str, answer: &Answers) -> Option<Svg> {
+    let counted = answer.rows.iter().filter_map(|row| Some((subscribers(&row.what)?, row)));
+    let of_kind = counted.filter(|((_, of), row)| *of == kind && row.latencies().is_some());
+    let rows: Vec<_> = of_kind.map(|((count, _), row)| (count, row)).collect();
+    if rows.iter().all(|(count, _)| *count <= rows[0].0) {
+        return None;
+    }
     let (left, right, top, bottom) = (70.0, WIDTH - 230.0, 52.0, 340.0);
     let mut svg = Svg::new(WIDTH, 392.0);
     svg.text((left, 24.0), "start title", None, &format!("Subscribers: {kind}"));
@@ -196,21 +207,24 @@ fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
         free = y + 16.0;
         svg.text((right + 10.0, y + 4.0), "start", Some(colour), who);
     }
-    svg
+    Some(svg)
 }
 
 /// A line for each of them: the median as a dot, with its tail, on one scale.
-fn dots(title: &str, answers: &[&Answers]) -> Svg {
+fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option<Svg> {
     let (left, right, top) = (270.0, WIDTH - 90.0, 44.0);
     let groups: Vec<(&str, Vec<&Row>)> = answers
         .iter()
         .flat_map(|answer| answer.whats().into_iter().map(move |what| (what, answer.of(what))))
         // How many they are has a picture of its own.
         .filter(|(what, _)| subscribers(what).is_none())
-        .map(|(what, rows)| (what, rows.filter(|row| span(row).is_some()).collect()))
-        .filter(|(_, rows): &(&str, Vec<_>)| !rows.is_empty())
+        .map(|(what, rows)| (what, rows.filter(|row| is_shown(row)).collect()))
+        .filter(|(_, rows): &(&str, Vec<_>)| rows.len() > 1)
         .collect();
     let lines: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
+    if lines == 0 {
+        return None;
+    }
     let height = |count: usize| f64::from(u32::try_from(count).unwrap_or(0));
     let bottom = top + height(groups.len()) * 28.0 + height(lines) * 18.0 + 6.0;
     let mut svg = Svg::new(WIDTH, bottom + 30.0);
@@ -235,7 +249,7 @@ fn dots(title: &str, answers: &[&Answers]) -> Svg {
             y += 9.0;
         }
     }
-    svg
+    Some(svg)
 }
 
 /// The median and the tail, in nanoseconds.

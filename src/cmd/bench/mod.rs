@@ -175,6 +175,7 @@ pub(super) async fn run(arguments: Arguments, directories: Directories) -> Resul
             progress.stop();
             // It ends at its next sample, and takes its processes and directories with it.
             let _ = work.await;
+            clear();
             return exit;
         }
         found = shown_while(&mut work, &progress, samples) => found?,
@@ -224,10 +225,15 @@ async fn shown_while(
             }
         }
     };
-    if terminal {
+    clear();
+    found.map_err(Failure::bus)?.map_err(Failure::bus)
+}
+
+/// Takes the bar away, if there was one.
+fn clear() {
+    if terminal::is_terminal(&io::stderr()) {
         output::progress("");
     }
-    found.map_err(Failure::bus)?.map_err(Failure::bus)
 }
 
 fn measure(plan: &Plan, progress: &Progress) -> Result<Found, Unmeasured> {

@@ -17,6 +17,12 @@ const WIDEST: usize = 120;
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
 pub(super) fn text(found: &Found) -> Vec<String> {
+    let utf8 = environment::shows_utf8();
+    let lines = lines(found, utf8);
+    if utf8 { lines } else { lines.into_iter().map(|line| line.replace('µ', "u")).collect() }
+}
+
+fn lines(found: &Found, utf8: bool) -> Vec<String> {
     let columns = terminal::columns(&io::stdout()).unwrap_or(COLUMNS).min(WIDEST);
     let whose = if found.live { "the hub that runs" } else { "a private bus" };
     let mut lines =
@@ -32,7 +38,7 @@ pub(super) fn text(found: &Found) -> Vec<String> {
         lines.push(format!("  p50 is {} times the floor", ratio(compared)));
         let curves =
             [Curve { latencies: &compared.floor, dotted: true }, Curve { latencies: &compared.bus, dotted: false }];
-        lines.extend(plot(&curves, columns, environment::shows_utf8()));
+        lines.extend(plot(&curves, columns, utf8));
     }
     lines.push(String::new());
     if let Some(memory) = found.memory {
