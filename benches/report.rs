@@ -9,6 +9,7 @@ pub mod written;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use waitbus::measure::ratio::number;
 use waitbus::measure::{Estimate, Latencies};
 
 use written::{Answers, Figure, Row};
@@ -97,7 +98,7 @@ impl fmt::Display for Figure {
                 }
                 write!(f, "  n={}", latencies.len())
             }
-            Figure::Number { value, unit } => write!(f, "{value:>10.1} {unit}"),
+            Figure::Number { value, unit } => write!(f, "{} {unit}", number(*value)),
             Figure::Skipped(reason) => write!(f, "skipped: {reason}"),
         }
     }

@@ -154,8 +154,8 @@ impl Bound {
                 let found = at(ours, quantile)?;
                 Some((interval(found), float(found.at) <= most * 1e6))
             }
-            AtMost(most) => ours.number().map(|found| (number(found), found <= most)),
-            AtLeast(least) => ours.number().map(|found| (number(found), found >= least)),
+            AtMost(most) => ours.number().map(|found| (ours.figure.to_string(), found <= most)),
+            AtLeast(least) => ours.number().map(|found| (ours.figure.to_string(), found >= least)),
             Times(name, times) => {
                 let found = ours.number()? / of(name)?.number()?;
                 Some((format!("{} ×", number(found)), found >= times))

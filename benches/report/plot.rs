@@ -1,6 +1,6 @@
 //! The pictures, each drawn from raw data alone:
 //!
-//! - `latency-*.svg`: for each thing that was done, how long it took everybody, by percentile;
+//! - `latency-*.svg`: for each thing that was done often enough, how long it took everybody, by percentile;
 //! - `overview.svg`: the medians of all of them in one picture;
 //! - `subscribers-*.svg`: what it costs when more and more of them listen;
 //! - `polling.svg`: what is waited for by asking again and again.
@@ -96,12 +96,14 @@ fn median(latencies: &Latencies) -> f64 {
 fn percentiles(what: &str, answer: &Answers) -> Option<Svg> {
     const STEPS: u32 = 120;
     let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
-    if rows.len() < 2 {
+    // Below p99 a curve says no more than the table does.
+    let whole = rows.iter().filter_map(|row| row.latencies()).filter(|latencies| latencies.furthest() >= 0.99);
+    if whole.count() < 2 {
         return None;
     }
     let (left, right, top, bottom) = (70.0, WIDTH - 270.0, 52.0, 340.0);
     let mut svg = Svg::new(WIDTH, 392.0);
-    svg.text((left, 24.0), "start title", None, what);
+    svg.text((left, 24.0), "start title", None, &what.replace('`', ""));
     let of = rows.iter().filter_map(|row| Some((*row, row.latencies()?)));
     let curves: Vec<(&Row, Vec<(f64, Estimate)>)> = of
         .map(|(row, latencies)| {
@@ -236,7 +238,7 @@ fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option
     let mut y = top;
     for (what, rows) in groups {
         y += 20.0;
-        svg.text((16.0, y), "start", None, what);
+        svg.text((16.0, y), "start", None, &what.replace('`', ""));
         y += 8.0;
         for row in rows {
             let colour = colour_of(&known, &row.who);
