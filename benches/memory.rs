@@ -24,16 +24,11 @@ pub fn measure(report: &mut Report) {
     let before = status(hub.pid(), "VmRSS");
     let _bystanders = Bystanders::start(&bus.socket(), subscribers, Conditions::None);
     let more = status(hub.pid(), "VmRSS").saturating_sub(before);
-    report.number(
-        format!("each of {subscribers} subscribers, in the hub"),
-        "waitbus",
-        ratio(more * 1_024, subscribers * 1_000),
-        "kB",
-    );
+    report.number(format!("each of {subscribers} subscribers, in the hub"), "waitbus", ratio(more, subscribers), "KiB");
 }
 
 fn resident(report: &mut Report, what: &str, pid: u32) {
     for (name, of) in [("VmRSS", "resident"), ("RssAnon", "its own")] {
-        report.number(format!("{what}, {of}"), "waitbus", ratio(status(pid, name) * 1_024, 1_000_000), "MB");
+        report.number(format!("{what}, {of}"), "waitbus", ratio(status(pid, name), 1_024), "MiB");
     }
 }

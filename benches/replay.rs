@@ -36,7 +36,7 @@ pub fn measure(report: &mut Report) {
     report.number(&*what, "waitbus", per_second(events, time), "/s");
     let after = process::status(hub.pid(), "VmHWM");
     for (of, kibibytes) in [("hub before", before), ("hub", after), ("reader", reader.parse().unwrap())] {
-        report.number(format!("{what}, most memory of the {of}"), "waitbus", ratio(kibibytes * 1_024, 1_000_000), "MB");
+        report.number(format!("{what}, most memory of the {of}"), "waitbus", ratio(kibibytes, 1_024), "MiB");
     }
 }
 
