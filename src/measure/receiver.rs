@@ -114,6 +114,16 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_counts_from_what_its_sender_says_where_no_schedule_knows_it() {
+        let mut script = Command::new("/bin/sh");
+        script.arg("-c").arg("printf 'ready\n1 50000\n0 7000\nend\n'");
+        let caused = [4_000, 45_000];
+        let cause = |number| caused[usize::try_from(number).unwrap()];
+        let latencies = Receiver::start(&mut script).unwrap().latencies_since(cause, 0).unwrap();
+        assert_eq!(latencies.counts().map(|(ns, _)| ns / 1_000).collect::<Vec<_>>(), [3, 5]);
+    }
+
+    #[test]
     fn a_receiver_that_ends_early_is_an_error_and_not_a_few_samples() {
         // It was killed while it told what it had seen, and the figure was that of a part.
         let mut script = Command::new("/bin/sh");
