@@ -115,3 +115,9 @@ pub fn draft(number: u64) -> Draft {
         ..Draft::default()
     }
 }
+
+/// So many in so many nanoseconds, a second.
+#[expect(clippy::cast_precision_loss, reason = "a rate is told to three digits")]
+pub fn per_second(count: u64, nanoseconds: u64) -> f64 {
+    count as f64 * 1e9 / nanoseconds as f64
+}

@@ -13,7 +13,10 @@
 
 mod bus;
 mod floor;
+mod pace;
+mod process;
 mod report;
+mod versus;
 mod wake;
 
 use report::Report;
@@ -21,12 +24,15 @@ use report::Report;
 /// A question: its name, and how it is answered.
 type Question = (&'static str, fn(&mut Report));
 
-const QUESTIONS: &[Question] = &[("wake", wake::measure)];
+const QUESTIONS: &[Question] = &[("wake", wake::measure), ("polling", versus::polling::measure)];
+
+/// Questions that rivals answer as well, right after us.
+const RIVALS: &[Question] = &[("wake", versus::wake), ("startup", versus::startup), ("ingest", versus::ingest)];
 
 /// What a process of this program does for another one: its name, and what it does with the rest of the arguments.
 type Role = (&'static str, fn(&[String]));
 
-const ROLES: &[Role] = &[("receive", bus::receive), ("hop", floor::hop)];
+const ROLES: &[Role] = &[("receive", bus::receive), ("hop", floor::hop), ("rival", versus::receive)];
 
 fn main() {
     let mut arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -48,6 +54,9 @@ fn main() {
         if arguments.is_empty() || arguments.iter().any(|asked| asked == name) {
             report.question(name);
             measure(&mut report);
+            for (_, measure) in RIVALS.iter().filter(|(answered, _)| answered == name) {
+                measure(&mut report);
+            }
         }
     }
     report.finish();

@@ -59,12 +59,18 @@ impl Receiver {
 
     /// Waits until it has everything. Samples whose number is below `warm_up` are left out, and late ones are not.
     /// Numbers count from 0 and are those of the schedule.
-    pub fn latencies(mut self, schedule: &Schedule, warm_up: u64) -> io::Result<Latencies> {
+    pub fn latencies(self, schedule: &Schedule, warm_up: u64) -> io::Result<Latencies> {
+        self.latencies_since(|number| schedule.due(number), warm_up)
+    }
+
+    /// The same for samples that count from another time, in nanoseconds of [`now`], which their sender knows: the
+    /// return of the system call that was their cause.
+    pub fn latencies_since(mut self, cause: impl Fn(u64) -> u64, warm_up: u64) -> io::Result<Latencies> {
         let mut latencies = Latencies::default();
         for line in io::Read::by_ref(&mut self.lines).lines() {
             let (number, at) = sample(&line?).ok_or(io::ErrorKind::InvalidData)?;
             if number >= warm_up {
-                latencies.record(at.saturating_sub(schedule.due(number)).max(1));
+                latencies.record(at.saturating_sub(cause(number)).max(1));
             }
         }
         Ok(latencies)
