@@ -1,21 +1,39 @@
-//! How long after something happened its waiter has it, by source and rate.
+//! How long after something happened its waiter has it, by what happened and how often; each beside the floor of the
+//! same run.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
 
 use waitbus::client::Publisher;
-use waitbus::measure::{Latencies, Schedule, warm_up};
+use waitbus::measure::{Latencies, Schedule};
 
-use crate::bus::{Bus, draft};
-use crate::floor;
+use crate::bus::{Bus, draft, per_second};
+use crate::pace::{FOR_P99, samples, send, warm_up};
 use crate::report::Report;
+use crate::{files, floor, webhook};
+
+/// A rate, how many samples of what a p99 is told, and of everything else.
+const PACES: [(u64, u64, u64); 3] = [(5, 20, 20), (100, FOR_P99, 500), (1_000, FOR_P99, FOR_P99)];
 
 pub fn measure(report: &mut Report) {
-    for rate in [100, 1_000] {
+    for (rate, many, few) in PACES.map(|(rate, many, few)| (rate, samples(many), samples(few))) {
+        let what = format!("webhook to recv, {rate}/s");
+        report.latencies(&*what, "floor: new connection, read, commit, write", webhook::floor(rate, many));
+        report.latencies(&*what, "waitbus", webhook::waitbus(rate, many));
+
         let what = format!("library emit to recv, {rate}/s");
-        report.latencies(&*what, "floor: commit, two hops", floor::commit_and_two_hops(rate, 2_000));
-        report.latencies(what, "waitbus", emit(rate, 2_000));
+        report.latencies(&*what, "floor: commit, two hops", floor::commit_and_two_hops(rate, many));
+        report.latencies(&*what, "floor: two hops, no commit", floor::two_hops(rate, few));
+        report.latencies(&*what, "waitbus", library(rate, many));
+
+        commands(report, rate, few);
+        changes(report, rate, few);
     }
 }
 
-fn emit(rate: u64, samples: u64) -> Latencies {
+/// From when the call of the library is due.
+fn library(rate: u64, samples: u64) -> Latencies {
     let bus = Bus::new();
     let (_hub, _) = bus.start(&["hub"]);
     let total = samples + warm_up(samples);
@@ -27,4 +45,59 @@ fn emit(rate: u64, samples: u64) -> Latencies {
         publisher.publish(&draft(number)).unwrap();
     }
     receiver.latencies(&schedule, warm_up(samples)).unwrap()
+}
+
+fn commands(report: &mut Report, rate: u64, samples: u64) {
+    let what = format!("`waitbus emit`, exec to recv, {rate}/s");
+    let most = commands_a_second();
+    // Beyond it every sample would only tell how long the queue has become.
+    if most < 2.0 * f64::from(u32::try_from(rate).unwrap()) {
+        return report.skipped(what, "waitbus", format!("at most {most:.0} commands a second can be started here"));
+    }
+    report.latencies(&*what, "floor: exec, open the log, commit, two hops", floor::command(rate, samples));
+    report.latencies(what, "waitbus", command(rate, samples));
+}
+
+/// From when the `exec` of the command is due.
+fn command(rate: u64, samples: u64) -> Latencies {
+    let bus = Bus::new();
+    let (_hub, _) = bus.start(&["hub"]);
+    let total = samples + warm_up(samples);
+    let receiver = bus.receiver(total);
+    let schedule = Schedule::begin(rate);
+    send(&schedule, total, |number| emit(&bus, number), |mut command| assert!(command.status().unwrap().success()));
+    receiver.latencies(&schedule, warm_up(samples)).unwrap()
+}
+
+fn emit(bus: &Bus, number: u64) -> std::process::Command {
+    let (number, text) = (format!("n={number}"), format!("text={}", "x".repeat(300)));
+    let fields = ["--field", &number, "--field", &text, "--status", "completed", "--conclusion", "success"];
+    let mut command = bus.command(&["emit", "--source", "bench", "--type", "finished"]);
+    command.args(fields).stdout(Stdio::null());
+    command
+}
+
+/// How many commands this machine can run a second, two at a time.
+fn commands_a_second() -> f64 {
+    const EACH: u64 = 50;
+    let bus = Bus::new();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..EACH).for_each(|number| assert!(emit(&bus, number).status().unwrap().success())));
+        }
+    });
+    per_second(2 * EACH, start.elapsed())
+}
+
+/// The shortest quiet that can be set, and the one that it is without a setting.
+fn changes(report: &mut Report, rate: u64, samples: u64) {
+    #[cfg(target_os = "linux")]
+    let floor = files::floor(rate, samples);
+    for quiet in ["0s", "50ms"] {
+        let what = format!("file written to recv, quiet = {quiet:?}, {rate}/s");
+        #[cfg(target_os = "linux")]
+        report.latencies(&*what, "floor: inotify read, one hop", floor.clone());
+        report.latencies(what, "waitbus", files::waitbus(quiet, rate, samples));
+    }
 }

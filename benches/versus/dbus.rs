@@ -65,7 +65,8 @@ impl Client {
     fn connect(directory: &Path) -> Outcome<Client> {
         let mut stream = UnixStream::connect(directory.join("socket"))?;
         let uid = rustix::process::geteuid().as_raw().to_string();
-        let uid: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
+        // Digits in hexadecimal: 0 is 0x30.
+        let uid: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
         stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes())?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") {

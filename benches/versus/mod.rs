@@ -25,7 +25,7 @@ use std::time::Duration;
 use waitbus::measure::{Latencies, Receiver, Schedule, Seen, receiver};
 
 use crate::bus::{Service, role};
-use crate::pace::{samples, warm_up};
+use crate::pace::{FOR_P99, samples, warm_up};
 use crate::report::Report;
 use server::Outcome;
 
@@ -92,14 +92,15 @@ const BUSES: &[&Rival] = &[
 
 /// How long after something happened its waiter has it.
 pub fn wake(report: &mut Report) {
-    for (rate, full) in [(100, 2_000), (1_000, 5_000)] {
+    for (rate, full) in [(100, 2_000), (1_000, FOR_P99)] {
+        let samples = samples(full);
         for rival in BUSES {
-            told(report, &format!("library emit to recv, {rate}/s"), rival, rate, samples(full));
+            told(report, &format!("library emit to recv, {rate}/s"), rival, rate, samples);
         }
-        told(report, &format!("file change to recv, {rate}/s"), &files::INOTIFYWAIT, rate, samples(full));
+        told(report, &format!("file written to recv, quiet = \"0s\", {rate}/s"), &files::INOTIFYWAIT, rate, samples);
     }
-    // What changes within 50 ms of a run of entr's is lost to it.
-    told(report, "file change to recv, 5/s", &files::ENTR, 5, samples(50));
+    // What changes within 50 ms of a run of entr's command is lost to it, so it is asked slowly.
+    told(report, "file written to recv, quiet = \"50ms\", 5/s", &files::ENTR, 5, samples(50));
     python::wake(report);
 }
 

@@ -44,8 +44,8 @@ struct Poll {
     period: u32,
     /// The condition of bash that is true as long as nothing has happened to `$1`.
     still: &'static str,
-    /// Makes it happen at a moment, and returns when it has.
-    happen: fn(&Standin, &str, u64) -> io::Result<()>,
+    /// Whether what happens is a file that is there, and not that a server says something else.
+    file: bool,
 }
 
 const POLLS: [Poll; 3] = [
@@ -54,21 +54,21 @@ const POLLS: [Poll; 3] = [
         program: &["curl", "--version"],
         period: 3,
         still: r#"[[ $(curl -s "http://$API/runs/$1") == *in_progress* ]]"#,
-        happen: Standin::say_so,
+        file: false,
     },
     Poll {
         who: "docker ps every 2 s, a local server as the engine",
         program: &["docker", "--version"],
         period: 2,
         still: r#"[[ -n $(docker ps -q --filter id="$1") ]]"#,
-        happen: Standin::say_so,
+        file: false,
     },
     Poll {
         who: "[ -e FILE ] every 1 s",
         program: &["bash", "--version"],
         period: 1,
         still: "[[ ! -e $1 ]]",
-        happen: Standin::make_file,
+        file: true,
     },
 ];
 
@@ -109,7 +109,9 @@ pub fn measure(report: &mut Report) {
 
 fn tell(report: &mut Report, who: &str, samples: &[Sample], cost: impl Fn(&Sample) -> f64) {
     let mut latencies = Latencies::default();
-    samples.iter().for_each(|sample| latencies.record(sample.delay));
+    for sample in samples {
+        latencies.record(sample.delay);
+    }
     report.latencies(WHAT, who, latencies);
     let count = f64::from(u32::try_from(samples.len()).unwrap_or(u32::MAX));
     report.number(COST, who, samples.iter().map(cost).sum::<f64>() / count * 1_000.0, "ms");
@@ -144,12 +146,13 @@ fn samples(period: u32, sample: impl Fn(u64, u64) -> io::Result<Sample> + Sync) 
 fn polls(poll: &Poll, standin: &Standin) -> Result<Vec<Sample>, String> {
     server::version(poll.program).map_err(|error| error.to_string())?;
     samples(poll.period, |number, moment| {
-        let name = standin.name(poll, number);
+        // The first digits of a container's id, and as good a name for a run or a file.
+        let name = format!("{:04x}{number:08x}", poll.period);
         standin.expect(&name, moment);
         let script = format!("while {}; do sleep {}; done; times", poll.still, poll.period);
         let mut bash = server::program("bash");
         bash.args(["-c", &script, "bash", &name]).envs(standin.variables()).current_dir(&standin.directory);
-        script_of(&mut bash, moment, || (poll.happen)(standin, &name, moment))
+        script_of(&mut bash, moment, || if poll.file { standin.make_file(&name, moment) } else { Ok(()) })
     })
 }
 
@@ -198,18 +201,14 @@ struct Blocked {
 }
 
 fn blocked(bus: &Bus) -> Blocked {
-    let mut command = bus.command(&["wait", "-v", "--source", "nobody"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("attached after ")), "the wait has ended");
-    let had = process::processor_time(child.id());
-    Blocked { service: Service(child), since: receiver::now(), had }
+    let service = bus.blocked_wait();
+    Blocked { since: receiver::now(), had: process::processor_time(service.pid()), service }
 }
 
 impl Blocked {
     /// The share of a processor that it has.
     fn share(&self) -> f64 {
-        let had = Duration::from_nanos(process::processor_time(self.service.0.id()) - self.had);
+        let had = Duration::from_nanos(process::processor_time(self.service.pid()) - self.had);
         had.as_secs_f64() / Duration::from_nanos(receiver::now() - self.since).as_secs_f64()
     }
 }
@@ -238,11 +237,6 @@ impl Standin {
         Ok(Standin { directory: root.path().to_owned(), _root: root, api: address, moments })
     }
 
-    /// A name that no other has: the first digits of a container's id, and as good for a run or a file.
-    fn name(&self, poll: &Poll, number: u64) -> String {
-        format!("{:04x}{number:08x}", 0xa000 + poll.period)
-    }
-
     fn expect(&self, name: &str, moment: u64) {
         self.moments.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), moment);
     }
@@ -250,11 +244,6 @@ impl Standin {
     fn variables(&self) -> [(&'static str, String); 3] {
         let docker = format!("unix://{}", self.directory.join("docker.sock").display());
         [("API", self.api.clone()), ("DOCKER_HOST", docker), ("HOME", self.directory.display().to_string())]
-    }
-
-    /// It is the answers that change, and they do by themselves.
-    fn say_so(&self, _: &str, _: u64) -> io::Result<()> {
-        Ok(())
     }
 
     fn make_file(&self, name: &str, moment: u64) -> io::Result<()> {

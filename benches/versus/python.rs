@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use waitbus::ingest::signature::sign;
 use waitbus::measure::{Latencies, Receiver, Schedule, receiver};
 
 use super::server::{self, Outcome};
 use super::{Inbox, all, receiving};
-use crate::bus::{Service, per_second, read_frame, subscribe};
+use crate::bus::{NUMBERS, SECRET, Service, per_second, read_frame, subscribe};
 use crate::pace::{samples, send, warm_up};
 use crate::report::Report;
+use crate::webhook::delivery;
 
 const NOT_SYNCED: &str = "waitbus 0.2.0 (Python), committed, not synced";
 
@@ -44,18 +44,18 @@ pub fn wake(report: &mut Report) {
 }
 
 pub fn ingest(report: &mut Report) {
-    // It speaks HTTP/1.0, so there is no connection that could be kept.
-    let who = format!("{NOT_SYNCED}, a connection for each");
-    told(report, "signed webhooks, 8 connections", flood, |report, what, rate| {
-        report.number(what, &*who, rate, "a second");
+    // It speaks HTTP/1.0: each of the eight ends with an answer, and is opened again.
+    let who = format!("{NOT_SYNCED}, not kept alive");
+    told(report, "signed webhooks synced and delivered, 8 keep-alive connections", flood, |report, what, rate| {
+        report.number(what, &*who, rate, "/s");
     });
 }
 
 pub fn startup(report: &mut Report) {
-    told(report, "emit as a command, exec to exit", emit, |report, what, latencies| {
+    told(report, "`waitbus emit --source bench --type finished`, exec to exit", emit, |report, what, latencies| {
         report.latencies(what, NOT_SYNCED, latencies);
     });
-    told(report, "wait, answer in the log, exec to exit", wait, |report, what, latencies| {
+    told(report, "`waitbus wait --source bench --after MARK`, exec to exit", wait, |report, what, latencies| {
         report.latencies(what, "waitbus 0.2.0 (Python)", latencies);
     });
 }
@@ -146,6 +146,7 @@ struct Subscriber {
     body: Vec<u8>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is one of those that can fail")]
 pub fn inbox(directory: &Path) -> Outcome<Box<dyn Inbox>> {
     let stream = subscribe(&directory.join("run/broadcast.sock"), r#"{"proto":1,"filters":["*"]}"#);
     Ok(Box::new(Subscriber { stream, body: Vec::new() }))
@@ -159,25 +160,8 @@ impl Inbox for Subscriber {
 
     fn number(&self) -> Option<u64> {
         let frame: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-        (frame["kind"] == "event").then(|| frame["fields"]["run_id"].as_u64())?.map(|id| id - FIRST_RUN)
+        (frame["kind"] == "event").then(|| frame["fields"]["run_id"].as_u64())?.map(|id| id % NUMBERS)
     }
-}
-
-const SECRET: &[u8] = b"a secret for benchmarks";
-const PAYLOAD: &str = include_str!("../../tests/payloads/github/workflow_run.completed.payload.json");
-/// The run that it is about; a number of as many digits takes its place.
-const RUN_ID: &str = "289782451";
-const FIRST_RUN: u64 = 100_000_000;
-
-fn delivery(number: u64) -> Vec<u8> {
-    let body = PAYLOAD.replace(RUN_ID, &(FIRST_RUN + number).to_string());
-    let head = format!(
-        "POST /webhook HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-github-event: workflow_run\r\n\
-         x-github-delivery: {number}\r\nx-hub-signature-256: {}\r\ncontent-length: {}\r\n\r\n",
-        sign(SECRET, body.as_bytes()),
-        body.len()
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 /// Posts a delivery, whose answer ends with the connection.
@@ -196,7 +180,7 @@ fn webhook(python: &Python) -> Outcome<Latencies> {
     let total = samples + warm_up(samples);
     let receiver = Receiver::start(&mut receiving("python", python.root.path(), total, total / RATE))?;
     let schedule = Schedule::begin(RATE);
-    send(&schedule, total, delivery, |delivery| post(port, &delivery));
+    send(&schedule, total, |number| delivery(number, "close"), |delivery| post(port, &delivery));
     all(receiver.latencies(&schedule, warm_up(samples))?, samples)
 }
 
@@ -205,7 +189,7 @@ fn flood(python: &Python) -> Outcome<f64> {
     let (_hub, (_listener, port)) = (python.hub()?, python.listener()?);
     let total = samples(MANY);
     let receiver = Receiver::start(&mut receiving("python", python.root.path(), total, 60))?;
-    let deliveries: Vec<_> = (0..total).map(delivery).collect();
+    let deliveries: Vec<_> = (0..total).map(|number| delivery(number, "close")).collect();
     let next = AtomicU64::new(0);
     let start = receiver::now();
     thread::scope(|scope| {
@@ -219,7 +203,7 @@ fn flood(python: &Python) -> Outcome<f64> {
         }
     });
     let latencies = all(receiver.latencies_since(|_| start, 0)?, total)?;
-    Ok(per_second(total, latencies.at(1.0).at))
+    Ok(per_second(total, Duration::from_nanos(latencies.at(1.0).at)))
 }
 
 fn emit(python: &Python) -> Outcome<Latencies> {

@@ -34,11 +34,11 @@ pub fn start(command: &mut Command, ready: impl Fn() -> bool) -> Outcome<Service
             return Ok(service);
         }
         if let Some(status) = service.0.try_wait()? {
-            return Err(format!("{:?} has ended: {status}", command.get_program()).into());
+            return Err(format!("{} has ended: {status}", command.get_program().display()).into());
         }
         thread::sleep(PAUSE);
     }
-    Err(format!("{:?} does not become ready", command.get_program()).into())
+    Err(format!("{} does not become ready", command.get_program().display()).into())
 }
 
 /// The version that a program tells when it is run with these arguments, whatever else it says.
