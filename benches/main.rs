@@ -1,5 +1,5 @@
 //! How fast it is, one question per file: `cargo bench --bench waitbus [-- QUESTION …]`; benches/README.md has the
-//! method, and benches/results what came out.
+//! method, and benches/results what came out. `-- draw DIRECTORY` makes its table and plots anew.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -38,6 +38,7 @@ mod report;
 #[cfg(target_os = "linux")]
 mod selective;
 mod startup;
+mod targets;
 #[cfg(target_os = "linux")]
 mod versus;
 mod wake;
@@ -133,6 +134,11 @@ fn main() {
     if let Some((_, role)) = ROLES.iter().find(|(name, _)| arguments.first().is_some_and(|first| first == name)) {
         arguments.remove(0);
         return role(&arguments);
+    }
+    if let [draw, directory] = &arguments[..]
+        && draw == "draw"
+    {
+        return report::draw(directory.as_ref());
     }
     let unknown: Vec<_> = arguments.iter().filter(|asked| QUESTIONS.iter().all(|(name, _)| name != asked)).collect();
     assert!(
