@@ -23,7 +23,7 @@ pub const INOTIFYWAIT: Rival = Rival {
 };
 
 pub const ENTR: Rival = Rival {
-    inbox: "lines",
+    inbox: "newest-line",
     who: ("entr", "runs a command, kept nowhere"),
     program: &["entr"],
     serve: |directory| {
@@ -77,13 +77,20 @@ struct Lines {
     line: String,
 }
 
-/// What comes out of the named pipe, from the line on that says that it begins.
+/// What comes out of the named pipe.
 pub fn lines(directory: &Path) -> Outcome<Box<dyn Inbox>> {
-    let mut lines = Lines { pipe: BufReader::new(fs::File::open(directory.join("lines"))?), line: String::new() };
-    while lines.line.trim_end() != READY {
-        lines.receive()?;
+    Ok(Box::new(Lines::open(directory)?))
+}
+
+impl Lines {
+    /// Returns when there was the line that says that it begins.
+    fn open(directory: &Path) -> io::Result<Lines> {
+        let mut lines = Lines { pipe: BufReader::new(fs::File::open(directory.join("lines"))?), line: String::new() };
+        while lines.line.trim_end() != READY {
+            lines.receive()?;
+        }
+        Ok(lines)
     }
-    Ok(Box::new(lines))
 }
 
 impl Inbox for Lines {
@@ -97,5 +104,32 @@ impl Inbox for Lines {
 
     fn number(&self) -> Option<u64> {
         number_of(self.line.as_bytes())
+    }
+}
+
+/// A reader of what something has become: whoever knows a number knows that those before it have been.
+struct Newest {
+    lines: Lines,
+    known: Option<u64>,
+    told: Option<u64>,
+}
+
+pub fn newest(directory: &Path) -> Outcome<Box<dyn Inbox>> {
+    let lines = Lines::open(directory)?;
+    Ok(Box::new(Newest { lines, known: None, told: None }))
+}
+
+impl Inbox for Newest {
+    fn receive(&mut self) -> io::Result<()> {
+        while self.known == self.told {
+            self.lines.receive()?;
+            self.known = self.known.max(self.lines.number());
+        }
+        self.told = Some(self.told.map_or(0, |told| told + 1));
+        Ok(())
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.told
     }
 }

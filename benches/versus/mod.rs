@@ -77,6 +77,7 @@ const INBOXES: &[(&str, Open)] = &[
     ("mosquitto", mosquitto::inbox),
     ("dbus", dbus::inbox),
     ("lines", files::lines),
+    ("newest-line", files::newest),
     ("python", python::inbox),
 ];
 
@@ -99,7 +100,7 @@ pub fn wake(report: &mut Report) {
         }
         told(report, &format!("file written to recv, quiet = \"0s\", {rate}/s"), &files::INOTIFYWAIT, rate, samples);
     }
-    // What changes within 50 ms of a run of entr's command is lost to it, so it is asked slowly.
+    // entr looks away for 50 ms after each run of its command, so it is asked slowly.
     told(report, "file written to recv, quiet = \"50ms\", 5/s", &files::ENTR, 5, samples(50));
     python::wake(report);
 }

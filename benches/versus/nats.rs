@@ -11,6 +11,10 @@ use crate::bus::Service;
 
 const VERSION: &[&str] = &["nats-server", "--version"];
 
+/// Where the server tells the sender that it has a message, and the receiver what it has asked for.
+const ACKNOWLEDGED: &str = "acknowledged";
+const ANSWERED: &str = "answered";
+
 pub const CORE: Rival = Rival {
     inbox: "nats",
     who: ("NATS", "core, kept nowhere"),
@@ -27,7 +31,7 @@ pub const JETSTREAM: Rival = Rival {
     serve: |directory| serve(directory, &["--jetstream"]),
     outbox: |directory| {
         let mut client = Client::connect(directory)?;
-        client.subscribe("answers")?;
+        client.subscribe(ACKNOWLEDGED)?;
         Ok(Box::new(Sender { client, acknowledged: true }))
     },
     from_return: false,
@@ -68,9 +72,9 @@ impl Client {
         self.stream.get_mut().write_all(text.as_bytes())
     }
 
-    /// Returns when the server knows of it.
+    /// Returns when the server knows of it. The subject is also what the subscription is called.
     fn subscribe(&mut self, subject: &str) -> io::Result<()> {
-        self.say(&format!("SUB {subject} 1\r\nPING\r\n"))?;
+        self.say(&format!("SUB {subject} {subject}\r\nPING\r\n"))?;
         while self.read()? != "PONG" {}
         Ok(())
     }
@@ -106,7 +110,7 @@ impl Client {
 
     /// Asks the server's own interface, which answers in JSON.
     fn ask(&mut self, subject: &str, question: &str) -> Outcome<()> {
-        self.publish(subject, "answers", question)?;
+        self.publish(subject, ANSWERED, question)?;
         self.message()?;
         let answer: serde_json::Value = serde_json::from_slice(&self.last)?;
         if answer["error"].is_null() { Ok(()) } else { Err(format!("{subject}: {answer}").into()) }
@@ -120,7 +124,7 @@ struct Sender {
 
 impl Outbox for Sender {
     fn send(&mut self, number: u64) -> io::Result<()> {
-        let answer_to = if self.acknowledged { "answers" } else { "" };
+        let answer_to = if self.acknowledged { ACKNOWLEDGED } else { "" };
         self.client.publish("bench", answer_to, &message(number))?;
         if self.acknowledged { self.client.message() } else { Ok(()) }
     }
@@ -135,7 +139,7 @@ pub fn core(directory: &Path) -> Outcome<Box<dyn Inbox>> {
 /// A stream of one subject, and a consumer to which its messages are pushed, as to a subscriber of waitbus.
 pub fn jetstream(directory: &Path) -> Outcome<Box<dyn Inbox>> {
     let mut client = Client::connect(directory)?;
-    client.subscribe("answers")?;
+    client.subscribe(ANSWERED)?;
     client.ask("$JS.API.STREAM.CREATE.bench", r#"{"name":"bench","subjects":["bench"],"storage":"file"}"#)?;
     client.subscribe("pushed")?;
     let consumer = r#"{"deliver_subject":"pushed","ack_policy":"none","deliver_policy":"all"}"#;
