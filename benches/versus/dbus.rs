@@ -17,7 +17,6 @@ pub const SIGNAL: Rival = Rival {
     program: &["dbus-daemon", "--version"],
     serve,
     outbox: |directory| Ok(Box::new(Client::connect(directory)?)),
-    from_return: false,
 };
 
 fn serve(directory: &Path) -> Outcome<Option<Service>> {
@@ -159,9 +158,10 @@ fn pad(bytes: &mut Vec<u8>, to: usize) {
 }
 
 impl Outbox for Client {
-    fn send(&mut self, number: u64) -> io::Result<()> {
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
         let fields = [(PATH, "/io/github/waitbus"), (OF_INTERFACE, INTERFACE), (MEMBER, "Happened"), (SIGNATURE, "s")];
-        self.say(SIGNAL_KIND, &fields, Some(&message(number)))
+        self.say(SIGNAL_KIND, &fields, Some(&message(number)))?;
+        Ok(None)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The tools that tell of changed files: `inotifywait`, which prints what the kernel tells, and `entr`, which runs a
 //! command. Both write into a pipe with a name, so that they belong to the process that measures while another one reads.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+
+use waitbus::measure::receiver;
 
 use super::server::{self, Outcome};
 use super::{DIGITS, Inbox, Outbox, Rival, number_of};
@@ -19,7 +21,6 @@ pub const INOTIFYWAIT: Rival = Rival {
         printing(directory, &["inotifywait", "--monitor", "--event", "close_write", "--format", "%f", "watched"], "")
     },
     outbox: |directory| Ok(Box::new(NewFiles(directory.join("watched")))),
-    from_return: true,
 };
 
 pub const ENTR: Rival = Rival {
@@ -32,7 +33,6 @@ pub const ENTR: Rival = Rival {
         printing(directory, &["entr", "-n", "cat", "file"], "file\n")
     },
     outbox: |directory| Ok(Box::new(OneFile(directory.join("file")))),
-    from_return: true,
 };
 
 /// What `inotifywait` says when it would miss nothing.
@@ -55,25 +55,31 @@ fn printing(directory: &Path, command: &[&str], input: &str) -> Outcome<Option<S
     Ok(Some(service))
 }
 
+/// Writes to a file and closes it, which both programs wait for; returns when it had been written.
+fn written(mut file: File, text: &str) -> io::Result<Option<u64>> {
+    file.write_all(text.as_bytes())?;
+    Ok(Some(receiver::now()))
+}
+
 struct NewFiles(PathBuf);
 
 impl Outbox for NewFiles {
-    fn send(&mut self, number: u64) -> io::Result<()> {
-        fs::write(self.0.join(format!("{number:0DIGITS$}")), "x")
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
+        written(File::create_new(self.0.join(format!("{number:0DIGITS$}")))?, "x")
     }
 }
 
 struct OneFile(PathBuf);
 
 impl Outbox for OneFile {
-    fn send(&mut self, number: u64) -> io::Result<()> {
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
         // Without emptying it first: that would be two changes.
-        OpenOptions::new().write(true).open(&self.0)?.write_all(format!("{number:0DIGITS$}\n").as_bytes())
+        written(OpenOptions::new().write(true).open(&self.0)?, &format!("{number:0DIGITS$}\n"))
     }
 }
 
 struct Lines {
-    pipe: BufReader<fs::File>,
+    pipe: BufReader<File>,
     line: String,
 }
 
@@ -85,7 +91,7 @@ pub fn lines(directory: &Path) -> Outcome<Box<dyn Inbox>> {
 impl Lines {
     /// Returns when there was the line that says that it begins.
     fn open(directory: &Path) -> io::Result<Lines> {
-        let mut lines = Lines { pipe: BufReader::new(fs::File::open(directory.join("lines"))?), line: String::new() };
+        let mut lines = Lines { pipe: BufReader::new(File::open(directory.join("lines"))?), line: String::new() };
         while lines.line.trim_end() != READY {
             lines.receive()?;
         }

@@ -49,14 +49,13 @@ struct Rival {
     /// Starts it in this private directory; nothing is returned if there is nothing to be run.
     serve: fn(&Path) -> Outcome<Option<Service>>,
     outbox: fn(&Path) -> Outcome<Box<dyn Outbox>>,
-    /// Whether a sample counts from the return of the call that sent it, and not from when it was due.
-    from_return: bool,
 }
 
 /// The end that sends.
 trait Outbox {
-    /// Returns when the message is as safe as its carrier ever says.
-    fn send(&mut self, number: u64) -> io::Result<()>;
+    /// Returns when the message is as safe as its carrier ever says. A sample counts from when it was due, or from the
+    /// time that is returned.
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>>;
 }
 
 /// The end that receives.
@@ -129,15 +128,13 @@ fn measure(rival: &Rival, rate: u64, samples: u64) -> Outcome<Latencies> {
     let total = samples + warm_up(samples);
     let receiver = Receiver::start(&mut receiving(rival.inbox, directory.path(), total, total / rate))?;
     let mut outbox = (rival.outbox)(directory.path())?;
-    let mut returned = Vec::with_capacity(usize::try_from(total)?);
+    let mut causes = Vec::with_capacity(usize::try_from(total)?);
     let schedule = Schedule::begin(rate);
     for number in 0..total {
         schedule.wait_for(number);
-        outbox.send(number)?;
-        returned.push(receiver::now());
+        causes.push(outbox.send(number)?.unwrap_or_else(|| schedule.due(number)));
     }
-    let from_return = |number: u64| usize::try_from(number).ok().and_then(|number| returned.get(number).copied());
-    let cause = |number| if rival.from_return { from_return(number).unwrap_or(0) } else { schedule.due(number) };
+    let cause = |number| usize::try_from(number).map_or(0, |number| causes[number]);
     all(receiver.latencies_since(cause, warm_up(samples))?, samples)
 }
 

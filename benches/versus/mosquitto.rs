@@ -25,7 +25,6 @@ pub const QOS_1: Rival = Rival {
     program: &["mosquitto", "-h"],
     serve,
     outbox: |directory| Ok(Box::new(Client::connect(directory, "sender")?)),
-    from_return: false,
 };
 
 fn serve(directory: &Path) -> Outcome<Option<Service>> {
@@ -112,12 +111,13 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 impl Outbox for Client {
-    fn send(&mut self, number: u64) -> io::Result<()> {
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
         // An identifier is any number but zero that is not in use.
         let identifier = u16::try_from(number % 0xffff).unwrap_or(0) + 1;
         let message = message(number);
         self.say(PUBLISH_AT_LEAST_ONCE, &[&text(TOPIC), &identifier.to_be_bytes(), message.as_bytes()])?;
-        self.read_until(PUBACK)
+        self.read_until(PUBACK)?;
+        Ok(None)
     }
 }
 

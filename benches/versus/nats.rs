@@ -21,7 +21,6 @@ pub const CORE: Rival = Rival {
     program: VERSION,
     serve: |directory| serve(directory, &[]),
     outbox: |directory| Ok(Box::new(Sender { client: Client::connect(directory)?, acknowledged: false })),
-    from_return: false,
 };
 
 pub const JETSTREAM: Rival = Rival {
@@ -34,7 +33,6 @@ pub const JETSTREAM: Rival = Rival {
         client.subscribe(ACKNOWLEDGED)?;
         Ok(Box::new(Sender { client, acknowledged: true }))
     },
-    from_return: false,
 };
 
 fn serve(directory: &Path, more: &[&str]) -> Outcome<Option<Service>> {
@@ -123,10 +121,13 @@ struct Sender {
 }
 
 impl Outbox for Sender {
-    fn send(&mut self, number: u64) -> io::Result<()> {
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
         let answer_to = if self.acknowledged { ACKNOWLEDGED } else { "" };
         self.client.publish("bench", answer_to, &message(number))?;
-        if self.acknowledged { self.client.message() } else { Ok(()) }
+        if self.acknowledged {
+            self.client.message()?;
+        }
+        Ok(None)
     }
 }
 

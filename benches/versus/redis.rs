@@ -17,7 +17,6 @@ pub const CHANNEL: Rival = Rival {
     program: VERSION,
     serve: |directory| serve(directory, &["--appendonly", "no"]),
     outbox: |directory| Ok(Box::new(Sender { client: Client::connect(directory)?, command: &["PUBLISH", "bench"] })),
-    from_return: false,
 };
 
 pub const EVERYSEC: Rival = Rival {
@@ -26,7 +25,6 @@ pub const EVERYSEC: Rival = Rival {
     program: VERSION,
     serve: |directory| serve(directory, &["--appendonly", "yes", "--appendfsync", "everysec"]),
     outbox: add,
-    from_return: false,
 };
 
 pub const ALWAYS: Rival = Rival {
@@ -35,7 +33,6 @@ pub const ALWAYS: Rival = Rival {
     program: VERSION,
     serve: |directory| serve(directory, &["--appendonly", "yes", "--appendfsync", "always"]),
     outbox: add,
-    from_return: false,
 };
 
 fn serve(directory: &Path, log: &[&str]) -> Outcome<Option<Service>> {
@@ -101,11 +98,11 @@ fn add(directory: &Path) -> Outcome<Box<dyn Outbox>> {
 }
 
 impl Outbox for Sender {
-    fn send(&mut self, number: u64) -> io::Result<()> {
+    fn send(&mut self, number: u64) -> io::Result<Option<u64>> {
         let message = message(number);
         let words: Vec<_> = self.command.iter().map(|word| word.as_bytes()).chain([message.as_bytes()]).collect();
         self.client.say(&words)?;
-        self.client.answer().map(drop)
+        self.client.answer().map(|_| None)
     }
 }
 
