@@ -39,6 +39,8 @@ mod report;
 mod selective;
 mod startup;
 mod targets;
+#[cfg(target_os = "linux")]
+mod versus;
 mod wake;
 mod webhook;
 
@@ -82,7 +84,19 @@ const QUESTIONS: &[Question] = &[
     #[cfg(target_os = "linux")]
     ("activation", activation::measure),
     #[cfg(target_os = "linux")]
+    ("polling", versus::polling::measure),
+    #[cfg(target_os = "linux")]
     ("idle", idle::measure),
+];
+
+/// Questions that rivals answer as well, right after us.
+const RIVALS: &[Question] = &[
+    #[cfg(target_os = "linux")]
+    ("wake", versus::wake),
+    #[cfg(target_os = "linux")]
+    ("ingest", versus::ingest),
+    #[cfg(target_os = "linux")]
+    ("startup", versus::startup),
 ];
 
 /// What a process of this program does for another one: its name, and what it does with the rest of the arguments.
@@ -108,6 +122,8 @@ const ROLES: &[Role] = &[
     ("connect", activation::connect),
     #[cfg(target_os = "linux")]
     ("answer", activation::answer),
+    #[cfg(target_os = "linux")]
+    ("rival", versus::receive),
 ];
 
 fn main() {
@@ -135,6 +151,9 @@ fn main() {
         if arguments.is_empty() || arguments.iter().any(|asked| asked == name) {
             report.question(name);
             measure(&mut report);
+            for (_, measure) in RIVALS.iter().filter(|(answered, _)| answered == name) {
+                measure(&mut report);
+            }
         }
     }
     report.finish();
