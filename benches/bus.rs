@@ -91,14 +91,16 @@ impl Bus {
         Receiver::start(&mut command).unwrap()
     }
 
-    /// How many subscribe to the hub, as it says itself.
-    pub fn subscribers(&self) -> u64 {
-        let mut stream = subscribe(&self.socket(), "{\"heartbeat\":false,\"status\":true}");
+    /// How many others subscribe to the hub, as it says itself. The connection on which it said so counts as one of them
+    /// from then on, until the hub notices that it was closed; it wants no event.
+    pub fn subscribers(&self) -> (UnixStream, u64) {
+        let mut stream =
+            subscribe(&self.socket(), "{\"heartbeat\":false,\"status\":true,\"event_types\":[\"nothing\"]}");
         let mut body = Vec::new();
         read_frame(&mut stream, &mut body);
         let status: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(status["kind"], "hub_status");
-        status["subscribers"].as_u64().unwrap()
+        (stream, status["subscribers"].as_u64().unwrap())
     }
 }
 

@@ -5,6 +5,7 @@
 //! wait for it was attached before, which a look at the hub's own count has shown.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,10 +44,23 @@ fn each(samples: u64, mut sample: impl FnMut(u64) -> Duration) -> Latencies {
     latencies
 }
 
-/// Waits until so many are attached to the hub.
-fn attached(bus: &Bus, count: u64) {
-    while bus.subscribers() != count {
-        thread::yield_now();
+/// Looks how many are attached to the hub, beside those who have looked: they stay as long as this, because one that has
+/// just gone could be taken for one that has just come.
+#[derive(Default)]
+struct Attached(Vec<UnixStream>);
+
+impl Attached {
+    /// Waits until there are so many.
+    fn until(&mut self, bus: &Bus, wanted: usize) {
+        loop {
+            let looked = self.0.len();
+            let (stream, found) = bus.subscribers();
+            self.0.push(stream);
+            if usize::try_from(found).unwrap() == wanted + looked {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -108,9 +122,10 @@ fn results(samples: u64) -> Latencies {
     let (mut client, _) = Client::start(&bus);
     let mut publisher = Publisher::open(&bus.directories()).unwrap();
     each(samples, |number| {
-        attached(&bus, 0);
+        let mut attached = Attached::default();
+        attached.until(&bus, 0);
         client.wait(number + 1);
-        attached(&bus, 1);
+        attached.until(&bus, 1);
         let start = Instant::now();
         publisher.publish(&draft(number)).unwrap();
         assert_eq!(client.next()["result"]["structuredContent"]["status"], "matched");
@@ -138,9 +153,10 @@ fn ends(samples: u64) -> Latencies {
     let (_hub, _) = bus.start(&["hub"]);
     each(samples, |_| {
         let (mut client, _) = Client::start(&bus);
-        attached(&bus, 0);
+        let mut attached = Attached::default();
+        attached.until(&bus, 0);
         client.wait(1);
-        attached(&bus, 1);
+        attached.until(&bus, 1);
         let start = Instant::now();
         drop(client.child.stdin.take());
         client.child.wait().unwrap();

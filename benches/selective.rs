@@ -35,7 +35,7 @@ fn beside(others: u64, conditions: Conditions, samples: u64) -> (Latencies, (u64
     let bystanders = Bystanders::start(&bus.socket(), others, conditions);
     let total = samples + warm_up(samples);
     let receiver = bus.receiver_of(total, MEANT, "n");
-    assert_eq!(bus.subscribers(), others + 1);
+    assert_eq!(bus.subscribers().1, others + 1);
     let mut publisher = Publisher::open(&bus.directories()).unwrap();
     let schedule = Schedule::begin(RATE);
     for number in 0..total {
