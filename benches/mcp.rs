@@ -1,87 +1,66 @@
-//! How long an agent waits for what it has asked for: `cargo bench --bench mcp`.
+//! How long an agent waits for what it has asked for.
 //!
-//! The server is the built program with JSON lines on its streams, the events come from this process. A commit counts
-//! from when it has returned; the wait for it was attached before, which a look at the hub's own count has shown.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a benchmark prints, and ends when it cannot measure"
-)]
+//! The server is the built program with JSON lines on its streams, the events come from this process. One sample begins
+//! when the one before is over, so these are times of a quiet machine. An event counts from the call that emits it; the
+//! wait for it was attached before, which a look at the hub's own count has shown.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use waitbus::client::Publisher;
-use waitbus::client::status::{HubState, hub};
-use waitbus::config::directories::Directories;
-use waitbus::model::event::{Draft, ingest_method};
+use waitbus::measure::Latencies;
 
-fn main() {
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
+use crate::bus::{Bus, draft};
+use crate::pace::{samples, warm_up};
+use crate::report::Report;
+
+const SAMPLES: u64 = 300;
+
+pub fn measure(report: &mut Report) {
+    let samples = samples(SAMPLES);
+    for (what, times) in [
+        ("mcp: exec to the answer of initialize", starts(samples)),
+        ("mcp: library emit to the result of wait_for_event", results(samples)),
+        ("mcp: library emit to notifications/resources/updated", rings(samples)),
+        ("mcp: end of the input to exit, a wait pending", ends(samples)),
+    ] {
+        report.latencies(what, "waitbus", times);
     }
-    let samples = std::env::var("WAITBUS_BENCH_SAMPLES").map_or(500, |text| text.parse().unwrap());
-    println!("{samples} samples; p50, p90, p99, slowest in µs");
-    report("exec to the answer of initialize", (0..samples).map(|_| Client::start(&Bus::new()).1).collect());
-    report("commit to the result of wait_for_event", results(samples));
-    report("commit to notifications/resources/updated", rings(samples));
-    report("end of the input to the end of the server, a wait pending", ends(samples));
-    memory();
 }
 
-fn report(what: &str, mut latencies: Vec<Duration>) {
-    latencies.sort_unstable();
-    let at =
-        |permille: usize| latencies[(latencies.len() * permille / 1_000).min(latencies.len() - 1)].as_secs_f64() * 1e6;
-    println!("{what:<58} {:>7.0} {:>7.0} {:>7.0} {:>7.0}", at(500), at(900), at(990), at(1_000));
-}
-
-struct Bus(tempfile::TempDir);
-
-impl Bus {
-    fn new() -> Bus {
-        Bus(tempfile::tempdir().unwrap())
-    }
-
-    fn directories(&self) -> Directories {
-        let root = self.0.path();
-        Directories { runtime: root.join("run"), state: root.join("state"), config: root.join("config") }
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_waitbus"));
-        command.arg(verb).envs(self.directories().variables()).env("WAITBUS_LOG", "warn").stdout(Stdio::piped());
-        command
-    }
-
-    fn hub(&self) -> Hub {
-        let mut child = self.command("hub").stdin(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Hub(child)
-    }
-
-    /// Waits until so many are attached to the hub.
-    fn attached(&self, count: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        while !matches!(runtime.block_on(hub(&self.directories())), Ok(HubState::Running(status)) if status.subscribers == count)
-        {
-            thread::yield_now();
+/// Takes so many samples, and some before them that do not count.
+fn each(samples: u64, mut sample: impl FnMut(u64) -> Duration) -> Latencies {
+    let mut latencies = Latencies::default();
+    for number in 0..samples + warm_up(samples) {
+        let time = sample(number);
+        if number >= warm_up(samples) {
+            latencies.record(u64::try_from(time.as_nanos()).unwrap());
         }
     }
+    latencies
 }
 
-struct Hub(Child);
+/// Looks how many are attached to the hub, beside those who have looked: they stay as long as this, because one that has
+/// just gone could be taken for one that has just come.
+#[derive(Default)]
+struct Attached(Vec<UnixStream>);
 
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Attached {
+    /// Waits until there are so many.
+    fn until(&mut self, bus: &Bus, wanted: usize) {
+        loop {
+            let looked = self.0.len();
+            let (stream, found) = bus.subscribers();
+            self.0.push(stream);
+            if usize::try_from(found).unwrap() == wanted + looked {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -94,7 +73,7 @@ impl Client {
     /// A server that has been shaken hands with, and how long that took from its exec on.
     fn start(bus: &Bus) -> (Client, Duration) {
         let start = Instant::now();
-        let mut child = bus.command("mcp").stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = bus.command(&["mcp"]).stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut client = Client { child, lines };
         let me = json!({"name": "bench", "version": "1"});
@@ -117,7 +96,7 @@ impl Client {
         serde_json::from_str(&line).unwrap()
     }
 
-    fn wait(&mut self, id: usize) {
+    fn wait(&mut self, id: u64) {
         let arguments = json!({"source": ["bench"]});
         self.send(
             &json!({"id": id, "method": "tools/call", "params": {"name": "wait_for_event", "arguments": arguments}}),
@@ -132,68 +111,65 @@ impl Drop for Client {
     }
 }
 
-fn draft() -> Draft {
-    let (source, event_type) = ("bench".to_owned(), "finished".to_owned());
-    Draft { source, event_type, ingest_method: ingest_method::EMIT, ..Draft::default() }
+fn starts(samples: u64) -> Latencies {
+    let bus = Bus::new();
+    each(samples, |_| Client::start(&bus).1)
 }
 
-fn results(samples: usize) -> Vec<Duration> {
+fn results(samples: u64) -> Latencies {
     let bus = Bus::new();
-    let _hub = bus.hub();
+    let (_hub, _) = bus.start(&["hub"]);
     let (mut client, _) = Client::start(&bus);
     let mut publisher = Publisher::open(&bus.directories()).unwrap();
-    let sample = |id| {
-        bus.attached(0);
-        client.wait(id);
-        bus.attached(1);
-        publisher.publish(&draft()).unwrap();
-        let committed = Instant::now();
+    each(samples, |number| {
+        let mut attached = Attached::default();
+        attached.until(&bus, 0);
+        client.wait(number + 1);
+        attached.until(&bus, 1);
+        let start = Instant::now();
+        publisher.publish(&draft(number)).unwrap();
         assert_eq!(client.next()["result"]["structuredContent"]["status"], "matched");
-        committed.elapsed()
-    };
-    (1..=samples).map(sample).collect()
+        start.elapsed()
+    })
 }
 
-fn rings(samples: usize) -> Vec<Duration> {
+fn rings(samples: u64) -> Latencies {
     let bus = Bus::new();
-    let _hub = bus.hub();
+    let (_hub, _) = bus.start(&["hub"]);
     let (mut client, _) = Client::start(&bus);
     client.send(&json!({"id": 1, "method": "resources/subscribe", "params": {"uri": "waitbus://current"}}));
     client.next();
     let mut publisher = Publisher::open(&bus.directories()).unwrap();
-    let sample = |_| {
-        publisher.publish(&draft()).unwrap();
-        let committed = Instant::now();
+    each(samples, |number| {
+        let start = Instant::now();
+        publisher.publish(&draft(number)).unwrap();
         assert_eq!(client.next()["method"], "notifications/resources/updated");
-        committed.elapsed()
-    };
-    (0..samples).map(sample).collect()
+        start.elapsed()
+    })
 }
 
-fn ends(samples: usize) -> Vec<Duration> {
+fn ends(samples: u64) -> Latencies {
     let bus = Bus::new();
-    let _hub = bus.hub();
-    let sample = |_| {
+    let (_hub, _) = bus.start(&["hub"]);
+    each(samples, |_| {
         let (mut client, _) = Client::start(&bus);
-        bus.attached(0);
+        let mut attached = Attached::default();
+        attached.until(&bus, 0);
         client.wait(1);
-        bus.attached(1);
+        attached.until(&bus, 1);
         let start = Instant::now();
         drop(client.child.stdin.take());
         client.child.wait().unwrap();
         start.elapsed()
-    };
-    (0..samples.min(200)).map(sample).collect()
+    })
 }
 
-fn memory() {
+/// A server that has told its tools and is asked for nothing more; it lives as long as what is returned with its pid.
+#[cfg(target_os = "linux")]
+pub fn idle_server() -> (u32, impl Sized) {
     let bus = Bus::new();
     let (mut client, _) = Client::start(&bus);
     client.send(&json!({"id": 1, "method": "tools/list", "params": {}}));
     client.next();
-    let status = Path::new("/proc").join(client.child.id().to_string()).join("status");
-    let status = std::fs::read_to_string(status).unwrap();
-    let number =
-        |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1).unwrap();
-    println!("idle server: {} KiB resident ({} KiB of them its own)", number("VmRSS"), number("RssAnon"));
+    (client.child.id(), (client, bus))
 }

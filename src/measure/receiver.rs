@@ -1,7 +1,7 @@
 //! A process that notes when it had each sample, and what it tells whoever has started it.
 //!
 //! Its standard output says `ready` once it would miss nothing, and when it has all that it was told to expect a line
-//! `NUMBER NANOSECONDS` for each.
+//! `NUMBER NANOSECONDS` for each, and `end`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -35,6 +35,7 @@ impl Seen {
     /// Tells everything.
     pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
         self.0.iter().try_for_each(|(number, at)| writeln!(out, "{number} {at}"))?;
+        writeln!(out, "end")?;
         out.flush()
     }
 }
@@ -59,15 +60,25 @@ impl Receiver {
 
     /// Waits until it has everything. Samples whose number is below `warm_up` are left out, and late ones are not.
     /// Numbers count from 0 and are those of the schedule.
-    pub fn latencies(mut self, schedule: &Schedule, warm_up: u64) -> io::Result<Latencies> {
+    pub fn latencies(self, schedule: &Schedule, warm_up: u64) -> io::Result<Latencies> {
+        self.latencies_since(|number| schedule.due(number), warm_up)
+    }
+
+    /// The same for samples that count from another time, in nanoseconds of [`now`], which their sender knows: the
+    /// return of the system call that was their cause.
+    pub fn latencies_since(mut self, cause: impl Fn(u64) -> u64, warm_up: u64) -> io::Result<Latencies> {
         let mut latencies = Latencies::default();
         for line in io::Read::by_ref(&mut self.lines).lines() {
-            let (number, at) = sample(&line?).ok_or(io::ErrorKind::InvalidData)?;
+            let line = line?;
+            if line == "end" {
+                return Ok(latencies);
+            }
+            let (number, at) = sample(&line).ok_or(io::ErrorKind::InvalidData)?;
             if number >= warm_up {
-                latencies.record(at.saturating_sub(schedule.due(number)).max(1));
+                latencies.record(at.saturating_sub(cause(number)).max(1));
             }
         }
-        Ok(latencies)
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -96,10 +107,29 @@ mod tests {
     #[test]
     fn latencies_count_from_when_a_sample_was_due_in_whatever_order_they_come() {
         let mut script = Command::new("/bin/sh");
-        script.arg("-c").arg("printf 'ready\n0 5\n2 2000003000\n1 1000009000\n'");
+        script.arg("-c").arg("printf 'ready\n0 5\n2 2000003000\n1 1000009000\nend\n'");
         let receiver = Receiver::start(&mut script).unwrap();
         let latencies = receiver.latencies(&Schedule { start: 0, rate: 1 }, 1).unwrap();
         assert_eq!(latencies.counts().map(|(ns, _)| ns / 1_000).collect::<Vec<_>>(), [3, 9]);
+    }
+
+    #[test]
+    fn a_sample_counts_from_what_its_sender_says_where_no_schedule_knows_it() {
+        let mut script = Command::new("/bin/sh");
+        script.arg("-c").arg("printf 'ready\n1 50000\n0 7000\nend\n'");
+        let caused = [4_000, 45_000];
+        let cause = |number| caused[usize::try_from(number).unwrap()];
+        let latencies = Receiver::start(&mut script).unwrap().latencies_since(cause, 0).unwrap();
+        assert_eq!(latencies.counts().map(|(ns, _)| ns / 1_000).collect::<Vec<_>>(), [3, 5]);
+    }
+
+    #[test]
+    fn a_receiver_that_ends_early_is_an_error_and_not_a_few_samples() {
+        // It was killed while it told what it had seen, and the figure was that of a part.
+        let mut script = Command::new("/bin/sh");
+        script.arg("-c").arg("printf 'ready\n0 5\n'");
+        let receiver = Receiver::start(&mut script).unwrap();
+        receiver.latencies(&Schedule { start: 0, rate: 1 }, 0).unwrap_err();
     }
 
     #[test]
