@@ -3,7 +3,7 @@
 //! - `latency-*.svg`: for each thing that was done often enough, how long it took everybody, by percentile;
 //! - `overview.svg`: the medians of all of them in one picture;
 //! - `subscribers-*.svg`: what it costs when more and more of them listen;
-//! - `polling.svg`: what is waited for by asking again and again.
+//! - `polling*.svg`: what is waited for by asking again and again, and what that costs.
 
 use waitbus::measure::{Estimate, Latencies};
 
@@ -11,7 +11,14 @@ use super::svg::{Axis, FLOOR, OTHERS, OURS, Svg};
 use super::written::{Answers, Figure, Row};
 use waitbus::measure::ratio::{float, number, time};
 
-const WIDTH: f64 = 860.0;
+/// Pixels of what lies between the axes.
+const WIDTH: f64 = 520.0;
+
+/// Pixels that the longest of these names takes, at most.
+fn longest<'a>(names: impl Iterator<Item = &'a str>, each: f64) -> f64 {
+    let characters = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    f64::from(u32::try_from(characters).unwrap_or(0)) * each
+}
 
 /// One of them, and where in the table it belongs.
 pub struct Picture<'a> {
@@ -34,8 +41,10 @@ pub fn all(answers: &[Answers]) -> Vec<Picture<'_>> {
     let overview = dots("Medians, each with the way to its p99", &timed, |row| row.latencies().is_some());
     draw("overview".into(), overview, None, None);
     for answer in polling {
-        let svg = dots("Waiting and polling", &[answer], |row| span(row).is_some());
-        draw("polling".into(), svg, Some(&*answer.question), None);
+        let question = Some(&*answer.question);
+        let svg = dots("Waiting and polling", &[answer], |row| span(row).is_some() && !is_cost(row));
+        draw("polling".into(), svg, question, None);
+        draw("polling-cost".into(), dots("What it costs meanwhile", &[answer], is_cost), question, None);
     }
     for answer in timed {
         let mut kinds = Vec::new();
@@ -101,8 +110,9 @@ fn percentiles(what: &str, answer: &Answers) -> Option<Svg> {
     if whole.count() < 2 {
         return None;
     }
-    let (left, right, top, bottom) = (70.0, WIDTH - 270.0, 52.0, 340.0);
-    let mut svg = Svg::new(WIDTH, 392.0);
+    let (left, right, top, bottom) = (70.0, 70.0 + WIDTH, 52.0, 340.0);
+    let names = longest(rows.iter().map(|row| &*row.who), 6.8).max(160.0);
+    let mut svg = Svg::new(right + names + 20.0, 392.0);
     svg.text((left, 24.0), "start title", None, &what.replace('`', ""));
     let of = rows.iter().filter_map(|row| Some((*row, row.latencies()?)));
     let curves: Vec<(&Row, Vec<(f64, Estimate)>)> = of
@@ -168,8 +178,9 @@ fn growth(kind: &str, answer: &Answers) -> Option<Svg> {
     if rows.iter().all(|(count, _)| *count <= rows[0].0) {
         return None;
     }
-    let (left, right, top, bottom) = (70.0, WIDTH - 230.0, 52.0, 340.0);
-    let mut svg = Svg::new(WIDTH, 392.0);
+    let (left, right, top, bottom) = (70.0, 70.0 + WIDTH, 52.0, 340.0);
+    let names = longest(rows.iter().map(|(_, row)| &*row.who), 6.8);
+    let mut svg = Svg::new(right + names + 20.0, 392.0);
     svg.text((left, 24.0), "start title", None, &format!("Subscribers: {kind}"));
     let of = |row: &Row, quantile: fn(&Latencies) -> f64| {
         row.latencies().map(|latencies| latencies.at(quantile(latencies))).expect("these rows have some")
@@ -214,7 +225,6 @@ fn growth(kind: &str, answer: &Answers) -> Option<Svg> {
 
 /// A line for each of them: the median as a dot, with its tail, on one scale.
 fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option<Svg> {
-    let (left, right, top) = (270.0, WIDTH - 90.0, 44.0);
     let groups: Vec<(&str, Vec<&Row>)> = answers
         .iter()
         .flat_map(|answer| answer.whats().into_iter().map(move |what| (what, answer.of(what))))
@@ -223,13 +233,16 @@ fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option
         .map(|(what, rows)| (what, rows.filter(|row| is_shown(row)).collect()))
         .filter(|(_, rows): &(&str, Vec<_>)| rows.len() > 1)
         .collect();
+    let names = longest(groups.iter().flat_map(|(_, rows)| rows.iter().map(|row| &*row.who)), 6.2);
+    let (left, top) = (names.max(200.0) + 24.0, 44.0);
+    let right = left + WIDTH;
     let lines: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
     if lines == 0 {
         return None;
     }
     let height = |count: usize| f64::from(u32::try_from(count).unwrap_or(0));
     let bottom = top + height(groups.len()) * 28.0 + height(lines) * 18.0 + 6.0;
-    let mut svg = Svg::new(WIDTH, bottom + 30.0);
+    let mut svg = Svg::new(right + 80.0, bottom + 30.0);
     svg.text((16.0, 24.0), "start title", None, title);
     let spans = groups.iter().flat_map(|(_, rows)| rows.iter().filter_map(|row| span(row)));
     let x = Axis::around(spans.flat_map(|(at, far)| [at, far]), (left, right));
@@ -252,6 +265,11 @@ fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option
         }
     }
     Some(svg)
+}
+
+/// Time that somebody works, and not that something takes.
+fn is_cost(row: &Row) -> bool {
+    row.what.starts_with("processor time")
 }
 
 /// The median and the tail, in nanoseconds.

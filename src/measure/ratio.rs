@@ -26,7 +26,11 @@ impl Ratio {
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |ratio: f64| if ratio < 9.95 { format!("{ratio:.1}") } else { grouped(ratio) };
+        let shown = |ratio: f64| match ratio {
+            ..0.095 => format!("{ratio:.3}"),
+            ..9.95 => format!("{ratio:.1}"),
+            _ => grouped(ratio),
+        };
         write!(f, "{} [{}, {}]", shown(self.at), shown(self.low), shown(self.high))
     }
 }

@@ -161,6 +161,7 @@ fn a_flag_that_makes_no_sense_ends_with_2_and_nothing_is_measured() {
         &["--rate", "40001"],
         &["--subscribers", "1001"],
         &["--subscribers", "-1"],
+        &["--rate", "40000", "--seconds", "600"],
         &["once"],
         &rates,
     ] {

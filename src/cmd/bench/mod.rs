@@ -16,7 +16,7 @@ use tokio::time::interval;
 
 use super::exit::{Exit, Failure};
 use super::output;
-use super::wait::interrupted;
+use crate::child::signals::{ASK_TO_END, Signals};
 use crate::client::status::{HubState, hub};
 use crate::client::{Feed, Options};
 use crate::config::directories::Directories;
@@ -27,7 +27,7 @@ use crate::measure::{Latencies, Pace, Progress, Unmeasured, bus, floor};
 use crate::model::frame::Subscribe;
 use crate::model::id::EventId;
 use crate::model::limits::{
-    GRACE, MEASURE_CROWD_RATE, MEASURE_PACES, MEASURE_RATE, MEASURE_SECONDS, MEASURE_SUBSCRIBERS,
+    GRACE, MEASURE_CROWD_RATE, MEASURE_EVENTS, MEASURE_PACES, MEASURE_RATE, MEASURE_SECONDS, MEASURE_SUBSCRIBERS,
 };
 use crate::sys::memory::{self, Memory};
 use crate::sys::terminal;
@@ -156,13 +156,20 @@ pub(super) async fn run(arguments: Arguments, directories: Directories) -> Resul
     if rates.len() > MEASURE_PACES {
         return Err(Failure::usage(format!("--rate may be given {MEASURE_PACES} times at most")));
     }
-    let live = if arguments.live { Some(running(&directories).await?) } else { None };
-    let Arguments { seconds, subscribers, json, .. } = arguments;
-    let plan = Plan { directories, live, seconds, rates, subscribers };
-    if live.is_some() {
-        let events = plan.events();
+    let Arguments { live, seconds, subscribers, json, .. } = arguments;
+    let mut plan = Plan { directories, live: None, seconds, rates, subscribers };
+    let events = plan.events();
+    if events > MEASURE_EVENTS {
+        let problem = format!("that is {events} events, and the log that is measured takes {MEASURE_EVENTS} at most");
+        return Err(Failure::usage(problem + ": ask for fewer --seconds, or a smaller --rate"));
+    }
+    if live {
+        plan.live = Some(running(&plan.directories).await?);
         output::say(&format!("waitbus: {events} events of source {SOURCE}, type {SAMPLE}, will stay in the log"));
     }
+    // Before anything is started: from then on an interrupt is ours to handle.
+    let refused = |error| Failure::bus(format!("the system refuses signal handlers: {error}"));
+    let mut signals = Signals::listen(&ASK_TO_END).map_err(refused)?;
     let progress = Arc::new(Progress::default());
     let samples = plan.samples();
     let mut work = tokio::task::spawn_blocking({
@@ -171,12 +178,12 @@ pub(super) async fn run(arguments: Arguments, directories: Directories) -> Resul
     });
     let found = tokio::select! {
         biased;
-        exit = interrupted() => {
+        signal = signals.next() => {
             progress.stop();
             // It ends at its next sample, and takes its processes and directories with it.
             let _ = work.await;
             clear();
-            return exit;
+            return Ok(Exit::Signal(u8::try_from(signal).unwrap_or(0)));
         }
         found = shown_while(&mut work, &progress, samples) => found?,
     };

@@ -367,6 +367,8 @@ pub const MEASURE_SECONDS: u64 = 600;
 /// Most samples a second: twice what one process can commit here, one after the other. Above that the figure is how long
 /// the queue has become.
 pub const MEASURE_RATE: u64 = 40_000;
+/// Most events of one `waitbus bench`: a log of about 700 MB, and as many notes of who received them.
+pub const MEASURE_EVENTS: u64 = 1_000_000;
 /// Most paces of one `waitbus bench`: a curve with its control for each of them is as much as a picture can have.
 pub const MEASURE_PACES: usize = 8;
 /// Most subscribers of one receiving process: its descriptors, of which a process has 1,024 where nobody asks for more.
