@@ -1,4 +1,5 @@
-//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it.
+//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it; it syncs the
+//! file now and then.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,7 +26,7 @@ pub const CORE: Rival = Rival {
 
 pub const JETSTREAM: Rival = Rival {
     inbox: "jetstream",
-    who: ("NATS", "JetStream, file written, synced every two minutes"),
+    who: ("NATS", "JetStream, file written, not synced"),
     program: VERSION,
     serve: |directory| serve(directory, &["--jetstream"]),
     outbox: |directory| {
