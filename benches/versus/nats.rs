@@ -1,5 +1,5 @@
-//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it; it syncs the
-//! file now and then.
+//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it; the
+//! file is synced now and then.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};

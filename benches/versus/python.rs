@@ -1,5 +1,5 @@
 //! The earlier waitbus, 0.2.0, a package of Python: the same webhooks, commands and subscriber. It commits an event to
-//! its `SQLite` log as ours does (a write-ahead log with `synchronous=NORMAL`); but unlike ours it does not sync a webhook.
+//! its `SQLite` log as ours does (a write-ahead log with `synchronous=NORMAL`); unlike ours it does not sync a webhook.
 //!
 //! `benches/run` installs it below the user's cache directory. What is done to it is what its own units do, but for two
 //! things: its directories are private, and its listener gets a free port. The port is a constant of the module, so the
