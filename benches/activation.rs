@@ -18,7 +18,7 @@ use crate::report::Report;
 
 /// This program, inside the machine.
 const INSIDE: &str = "/opt/bench";
-const SAMPLES: u64 = 20;
+const SAMPLES: u64 = 15;
 const FRAME: &[u8] = b"\0\0\0\x02{}";
 
 pub fn measure(report: &mut Report) {

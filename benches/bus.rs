@@ -1,16 +1,16 @@
 //! A private bus with the built program in every role, and the process that receives from it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use waitbus::config::directories::Directories;
-use waitbus::measure::{Receiver, Seen, receiver};
-use waitbus::model::event::{Draft, ingest_method};
+pub use waitbus::measure::bus::draft;
+use waitbus::measure::{Receiver, Seen, bus, receiver};
 
 /// What the deliveries are signed with.
 pub const SECRET: &[u8] = b"a secret for benchmarks";
@@ -136,21 +136,14 @@ pub fn role(name: &str) -> Command {
 
 /// Connects, asks for what the frame says, and reads the acknowledgement.
 pub fn subscribe(socket: &Path, frame: &str) -> UnixStream {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
-    stream.write_all(&[&length, frame.as_bytes()].concat()).unwrap();
-    let mut body = Vec::new();
-    read_frame(&mut stream, &mut body);
-    let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(answer["kind"], "subscribe_ack", "{answer}");
+    let stream = bus::subscribe(socket, frame).unwrap();
+    // What some questions ask may take its time.
+    stream.set_read_timeout(None).unwrap();
     stream
 }
 
 pub fn read_frame(stream: &mut impl Read, body: &mut Vec<u8>) {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    body.resize(u32::from_be_bytes(length) as usize, 0);
-    stream.read_exact(body).unwrap();
+    bus::read_frame(stream, body).unwrap();
 }
 
 /// The number that an event carries in a field: as a number, or as the text that a file's name is.
@@ -179,21 +172,6 @@ pub fn receive(arguments: &[String]) {
         }
     }
     seen.tell(&mut out).unwrap();
-}
-
-/// An event of the usual size: its frame has about 600 bytes.
-pub fn draft(number: u64) -> Draft {
-    Draft {
-        source: "bench".into(),
-        event_type: "finished".into(),
-        ingest_method: ingest_method::EMIT,
-        summary: "a line of the usual length, for a person to read".into(),
-        fields: json!({"n": number, "status": "completed", "conclusion": "success", "text": "x".repeat(300)})
-            .as_object()
-            .cloned()
-            .unwrap(),
-        ..Draft::default()
-    }
 }
 
 /// So many in that time, a second.

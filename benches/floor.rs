@@ -6,14 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use waitbus::measure::{Latencies, Receiver, Schedule, Seen, receiver};
+pub use waitbus::measure::floor::frame;
+use waitbus::measure::{Latencies, Receiver, Schedule, floor};
 use waitbus::store::{LogPaths, Writer};
 
 use crate::bus::{Service, draft, role};
 use crate::pace::{send, warm_up};
-
-/// Bytes of a frame, its length included: as many as an event of the usual size has.
-pub const FRAME: usize = 604;
 
 /// Two hops between three processes, and nothing else.
 pub fn two_hops(rate: u64, samples: u64) -> Latencies {
@@ -66,10 +64,11 @@ pub fn tell(arguments: &[String]) {
 
 /// A process that receives raw frames, and the one that writes them to it.
 pub struct Frames {
-    directory: tempfile::TempDir,
+    // Ends before its directory goes.
+    _writer: Service,
     receiver: Receiver,
     samples: u64,
-    _writer: Service,
+    directory: tempfile::TempDir,
 }
 
 impl Frames {
@@ -80,7 +79,7 @@ impl Frames {
         let total = samples + warm_up(samples);
         let receiver = Receiver::start(role("frames").arg(directory.path()).arg(total.to_string())).unwrap();
         let (writer, ready) = Service::start(&mut writer(directory.path()));
-        (Frames { directory, receiver, samples, _writer: writer }, ready)
+        (Frames { _writer: writer, receiver, samples, directory }, ready)
     }
 
     /// One that passes on what comes to the socket `bell`.
@@ -107,29 +106,7 @@ impl Frames {
 
 /// The role `frames DIRECTORY COUNT`: the process that receives.
 pub fn frames(arguments: &[String]) {
-    let total: usize = arguments[1].parse().unwrap();
-    let listener = UnixListener::bind(Path::new(&arguments[0]).join("frames")).unwrap();
-    let mut out = std::io::stdout();
-    Seen::ready(&mut out).unwrap();
-    let mut stream = listener.accept().unwrap().0;
-    let mut seen = Seen::expecting(total);
-    let mut frame = [0; FRAME];
-    for _ in 0..total {
-        // A length and what it announces, as every client reads.
-        stream.read_exact(&mut frame[..4]).unwrap();
-        stream.read_exact(&mut frame[4..]).unwrap();
-        let at = receiver::now();
-        seen.note(u64::from_be_bytes(frame[4..12].try_into().unwrap()), at);
-    }
-    seen.tell(&mut out).unwrap();
-}
-
-/// A frame with its number.
-pub fn frame(number: u64) -> [u8; FRAME] {
-    let mut frame = [b'x'; FRAME];
-    frame[..4].copy_from_slice(&u32::try_from(FRAME - 4).unwrap().to_be_bytes());
-    frame[4..12].copy_from_slice(&number.to_be_bytes());
-    frame
+    floor::receive(arguments[0].as_ref(), arguments[1].parse().unwrap(), &mut std::io::stdout()).unwrap();
 }
 
 /// The role `hop DIRECTORY`: the process between the one that rings and the one that receives.

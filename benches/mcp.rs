@@ -1,7 +1,7 @@
 //! How long an agent waits for what it has asked for.
 //!
 //! The server is the built program with JSON lines on its streams, the events come from this process. One sample begins
-//! when the one before is over, so these are times of a quiet machine. A commit counts from when it has returned; the
+//! when the one before is over, so these are times of a quiet machine. An event counts from the call that emits it; the
 //! wait for it was attached before, which a look at the hub's own count has shown.
 
 use std::io::{BufRead, BufReader, Write};
@@ -23,8 +23,8 @@ pub fn measure(report: &mut Report) {
     let samples = samples(SAMPLES);
     for (what, times) in [
         ("mcp: exec to the answer of initialize", starts(samples)),
-        ("mcp: commit to the result of wait_for_event", results(samples)),
-        ("mcp: commit to notifications/resources/updated", rings(samples)),
+        ("mcp: library emit to the result of wait_for_event", results(samples)),
+        ("mcp: library emit to notifications/resources/updated", rings(samples)),
         ("mcp: end of the input to exit, a wait pending", ends(samples)),
     ] {
         report.latencies(what, "waitbus", times);
@@ -111,10 +111,10 @@ fn results(samples: u64) -> Latencies {
         attached(&bus, 0);
         client.wait(number + 1);
         attached(&bus, 1);
+        let start = Instant::now();
         publisher.publish(&draft(number)).unwrap();
-        let committed = Instant::now();
         assert_eq!(client.next()["result"]["structuredContent"]["status"], "matched");
-        committed.elapsed()
+        start.elapsed()
     })
 }
 
@@ -126,10 +126,10 @@ fn rings(samples: u64) -> Latencies {
     client.next();
     let mut publisher = Publisher::open(&bus.directories()).unwrap();
     each(samples, |number| {
+        let start = Instant::now();
         publisher.publish(&draft(number)).unwrap();
-        let committed = Instant::now();
         assert_eq!(client.next()["method"], "notifications/resources/updated");
-        committed.elapsed()
+        start.elapsed()
     })
 }
 

@@ -28,6 +28,7 @@ pub fn measure(report: &mut Report) {
 }
 
 fn resident(report: &mut Report, what: &str, pid: u32) {
-    report.number(format!("{what}, resident"), "waitbus", ratio(status(pid, "VmRSS"), 1_024), "MiB");
-    report.number(format!("{what}, its own"), "waitbus", ratio(status(pid, "RssAnon"), 1_024), "MiB");
+    for (name, of) in [("VmRSS", "resident"), ("RssAnon", "its own")] {
+        report.number(format!("{what}, {of}"), "waitbus", ratio(status(pid, name), 1_024), "MiB");
+    }
 }

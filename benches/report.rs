@@ -2,7 +2,6 @@
 
 mod machine;
 mod plot;
-pub mod ratio;
 mod svg;
 mod table;
 pub mod written;
@@ -10,6 +9,7 @@ pub mod written;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use waitbus::measure::ratio::number;
 use waitbus::measure::{Estimate, Latencies};
 
 use written::{Answers, Figure, Row};
@@ -74,8 +74,16 @@ impl Report {
 /// Makes the table and the plots of a directory anew, from its raw data.
 pub fn draw(directory: &Path) {
     let results = written::read(directory);
-    std::fs::write(directory.join("table.md"), table::of(&results)).unwrap();
-    plot::all(directory, &results.answers);
+    let pictures = plot::all(&results.answers);
+    for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|extension| extension == "svg") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for picture in &pictures {
+        std::fs::write(directory.join(&picture.file), &picture.svg).unwrap();
+    }
+    std::fs::write(directory.join("table.md"), table::of(&results, &pictures)).unwrap();
 }
 
 impl fmt::Display for Figure {
@@ -90,7 +98,7 @@ impl fmt::Display for Figure {
                 }
                 write!(f, "  n={}", latencies.len())
             }
-            Figure::Number { value, unit } => write!(f, "{value:>10.1} {unit}"),
+            Figure::Number { value, unit } => write!(f, "{} {unit}", number(*value)),
             Figure::Skipped(reason) => write!(f, "skipped: {reason}"),
         }
     }

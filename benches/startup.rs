@@ -28,7 +28,7 @@ pub fn measure(report: &mut Report) {
         &["message", "send", "other", "text", "--as", "bench"],
         &["message", "inbox", "--as", "bench"],
         &["message", "who"],
-        &["replay", "--since", mark],
+        &["replay", "--since", "1s"],
         &["mark"],
         &["mcp"],
         &["prune", "--keep-rows", "1000000"],

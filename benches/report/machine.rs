@@ -33,7 +33,6 @@ pub fn commit() -> String {
 }
 
 pub fn environment(commit: &str) -> Value {
-    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| value_of(&text, "MemTotal"));
     let temporary = std::env::temp_dir();
     json!({
         "waitbus": env!("CARGO_PKG_VERSION"),
@@ -43,7 +42,7 @@ pub fn environment(commit: &str) -> Value {
         "kernel": said("uname", &["-s", "-r", "-m"]),
         "cpu": cpu(),
         "cores": cores(),
-        "memory": memory.or_else(|| said("sysctl", &["-n", "hw.memsize"])),
+        "memory": memory().map(|bytes| format!("{} GiB", bytes >> 30)),
         // The log of each bus lies there.
         "filesystem": said("stat", &["-f", "-c", "%T", temporary.to_str().unwrap_or("/tmp")]),
         "rustc": said("rustc", &["--version"]),
@@ -52,6 +51,13 @@ pub fn environment(commit: &str) -> Value {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// In bytes.
+fn memory() -> Option<u64> {
+    let linux = || value_of(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal");
+    let kibibytes = linux().and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.map(|kibibytes| kibibytes * 1_024).or_else(|| said("sysctl", &["-n", "hw.memsize"])?.parse().ok())
 }
 
 fn cpu() -> String {

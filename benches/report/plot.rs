@@ -1,58 +1,59 @@
 //! The pictures, each drawn from raw data alone:
 //!
-//! - `latency-*.svg`: for each thing that was done, how long it took everybody, by percentile;
+//! - `latency-*.svg`: for each thing that was done often enough, how long it took everybody, by percentile;
 //! - `overview.svg`: the medians of all of them in one picture;
 //! - `subscribers-*.svg`: what it costs when more and more of them listen;
 //! - `polling.svg`: what is waited for by asking again and again.
 
-use std::fs;
-use std::path::Path;
-
 use waitbus::measure::{Estimate, Latencies};
 
-use super::ratio::{float, number, time};
 use super::svg::{Axis, FLOOR, OTHERS, OURS, Svg};
 use super::written::{Answers, Figure, Row};
+use waitbus::measure::ratio::{float, number, time};
 
 const WIDTH: f64 = 860.0;
 
-/// Draws all of them, in place of those that were there.
-pub fn all(directory: &Path, answers: &[Answers]) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "svg") {
-            fs::remove_file(path).unwrap();
-        }
+/// One of them, and where in the table it belongs.
+pub struct Picture<'a> {
+    pub file: String,
+    pub svg: String,
+    /// None for the one over everything.
+    pub question: Option<&'a str>,
+    /// None for the whole question.
+    pub what: Option<&'a str>,
+}
+
+/// All that these answers are enough for: nothing is drawn of somebody alone.
+pub fn all(answers: &[Answers]) -> Vec<Picture<'_>> {
+    let mut pictures = Vec::new();
+    let (polling, timed): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.question == "polling");
+    let mut draw = |name: String, svg: Option<Svg>, question, what| {
+        let svg = svg.map(Svg::finish);
+        pictures.extend(svg.map(|svg| Picture { file: format!("{name}.svg"), svg, question, what }));
+    };
+    let overview = dots("Medians, each with the way to its p99", &timed, |row| row.latencies().is_some());
+    draw("overview".into(), overview, None, None);
+    for answer in polling {
+        let svg = dots("Waiting and polling", &[answer], |row| span(row).is_some());
+        draw("polling".into(), svg, Some(&*answer.question), None);
     }
-    let draw = |name: &str, svg: Svg| fs::write(directory.join(format!("{name}.svg")), svg.finish()).unwrap();
-    for answer in answers {
-        if answer.question == "polling" {
-            draw("polling", dots("Waiting and polling", &[answer]));
-            continue;
-        }
-        let (counted, plain): (Vec<_>, Vec<_>) =
-            answer.whats().into_iter().partition(|what| subscribers(what).is_some());
-        for what in plain {
-            let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
-            if rows.len() > 1 {
-                draw(&format!("latency-{}", slug(what)), percentiles(what, &rows));
+    for answer in timed {
+        let mut kinds = Vec::new();
+        for what in answer.whats() {
+            match subscribers(what) {
+                Some((_, kind)) if kinds.contains(&kind) => {}
+                Some((_, kind)) => {
+                    kinds.push(kind);
+                    draw(format!("subscribers-{}", slug(kind)), growth(kind, answer), Some(&answer.question), None);
+                }
+                None => {
+                    let svg = percentiles(what, answer);
+                    draw(format!("latency-{}", slug(what)), svg, Some(&answer.question), Some(what));
+                }
             }
         }
-        let mut kinds: Vec<_> = counted.iter().filter_map(|what| Some(subscribers(what)?.1)).collect();
-        kinds.dedup();
-        for kind in kinds {
-            let counted = answer.rows.iter().filter_map(|row| Some((subscribers(&row.what)?, row)));
-            let of_kind = counted.filter(|((_, of), row)| *of == kind && row.latencies().is_some());
-            let rows: Vec<_> = of_kind.map(|((count, _), row)| (count, row)).collect();
-            if rows.iter().any(|(count, _)| *count > rows[0].0) {
-                draw(&format!("subscribers-{}", slug(kind)), growth(kind, &rows));
-            }
-        }
     }
-    let timed: Vec<_> = answers.iter().filter(|answer| answer.question != "polling").collect();
-    if timed.iter().any(|answer| answer.rows.iter().any(|row| row.latencies().is_some())) {
-        draw("overview", dots("Medians, with what lies between p50 and p99", &timed));
-    }
+    pictures
 }
 
 /// `1,000 subscribers, last served`: how many, and of what.
@@ -92,11 +93,17 @@ fn median(latencies: &Latencies) -> f64 {
 }
 
 /// Latency by percentile. One in so many samples is slower, and that number is the axis, so what is rare has room.
-fn percentiles(what: &str, rows: &[&Row]) -> Svg {
+fn percentiles(what: &str, answer: &Answers) -> Option<Svg> {
     const STEPS: u32 = 120;
+    let rows: Vec<_> = answer.of(what).filter(|row| row.latencies().is_some()).collect();
+    // Below p99 a curve says no more than the table does.
+    let whole = rows.iter().filter_map(|row| row.latencies()).filter(|latencies| latencies.furthest() >= 0.99);
+    if whole.count() < 2 {
+        return None;
+    }
     let (left, right, top, bottom) = (70.0, WIDTH - 270.0, 52.0, 340.0);
     let mut svg = Svg::new(WIDTH, 392.0);
-    svg.text((left, 24.0), "start title", None, what);
+    svg.text((left, 24.0), "start title", None, &what.replace('`', ""));
     let of = rows.iter().filter_map(|row| Some((*row, row.latencies()?)));
     let curves: Vec<(&Row, Vec<(f64, Estimate)>)> = of
         .map(|(row, latencies)| {
@@ -115,7 +122,12 @@ fn percentiles(what: &str, rows: &[&Row]) -> Svg {
         svg.rule((x, top), (x, bottom));
         svg.text((x, bottom + 17.0), "middle", None, label);
     }
-    svg.text(((left + right) / 2.0, bottom + 38.0), "middle small", None, "percentile; the band is its 95 % interval");
+    svg.text(
+        (f64::midpoint(left, right), bottom + 38.0),
+        "middle small",
+        None,
+        "percentile; the band is its 95 % interval",
+    );
     let known = colours(rows.iter().copied());
     let mut labels = Vec::new();
     for (row, curve) in &curves {
@@ -145,11 +157,17 @@ fn percentiles(what: &str, rows: &[&Row]) -> Svg {
         };
         svg.text((right + 10.0, y + 16.0), "start small", None, &format!("p50 {}{last}", time(median(latencies))));
     }
-    svg
+    Some(svg)
 }
 
 /// What it costs when more of them listen: median with its band, and the furthest percentile.
-fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
+fn growth(kind: &str, answer: &Answers) -> Option<Svg> {
+    let counted = answer.rows.iter().filter_map(|row| Some((subscribers(&row.what)?, row)));
+    let of_kind = counted.filter(|((_, of), row)| *of == kind && row.latencies().is_some());
+    let rows: Vec<_> = of_kind.map(|((count, _), row)| (count, row)).collect();
+    if rows.iter().all(|(count, _)| *count <= rows[0].0) {
+        return None;
+    }
     let (left, right, top, bottom) = (70.0, WIDTH - 230.0, 52.0, 340.0);
     let mut svg = Svg::new(WIDTH, 392.0);
     svg.text((left, 24.0), "start title", None, &format!("Subscribers: {kind}"));
@@ -162,9 +180,14 @@ fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
     let x = Axis::around(rows.iter().map(|(count, _)| *count), (left, right));
     y.rule_across(&mut svg, left, right);
     x.rule_down(&mut svg, top, bottom, number);
-    svg.text(((left + right) / 2.0, bottom + 38.0), "middle small", None, "subscribers; solid: p50, dotted: the tail");
+    svg.text(
+        (f64::midpoint(left, right), bottom + 38.0),
+        "middle small",
+        None,
+        "subscribers; solid: p50, dotted: the tail",
+    );
     let known = colours(rows.iter().map(|(_, row)| *row));
-    let mut free = top;
+    let mut labels = Vec::new();
     for (who, colour) in &known {
         let own: Vec<_> = rows.iter().filter(|(_, row)| row.who == *who).collect();
         let points = |quantile: fn(&Latencies) -> f64, end: fn(Estimate) -> u64| -> Vec<_> {
@@ -174,24 +197,36 @@ fn growth(kind: &str, rows: &[(f64, &Row)]) -> Svg {
         svg.curve(&points(far, |at| at.at), colour, "thin");
         let medians = points(|_| 0.5, |at| at.at);
         svg.curve(&medians, colour, if *colour == FLOOR { "dashed" } else { "" });
-        medians.iter().for_each(|point| svg.dot(*point, 3.0, colour));
-        let end = medians.last().map_or(top, |(_, y)| *y).max(free);
-        free = end + 16.0;
-        svg.text((right + 10.0, end + 4.0), "start", Some(colour), who);
+        for point in &medians {
+            svg.dot(*point, 3.0, colour);
+        }
+        labels.extend(medians.last().map(|(_, y)| (*y, *who, *colour)));
     }
-    svg
+    labels.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    let mut free = top;
+    for (y, who, colour) in labels {
+        let y = y.max(free);
+        free = y + 16.0;
+        svg.text((right + 10.0, y + 4.0), "start", Some(colour), who);
+    }
+    Some(svg)
 }
 
 /// A line for each of them: the median as a dot, with its tail, on one scale.
-fn dots(title: &str, answers: &[&Answers]) -> Svg {
-    let (left, right, top) = (300.0, WIDTH - 30.0, 44.0);
+fn dots(title: &str, answers: &[&Answers], is_shown: fn(&Row) -> bool) -> Option<Svg> {
+    let (left, right, top) = (270.0, WIDTH - 90.0, 44.0);
     let groups: Vec<(&str, Vec<&Row>)> = answers
         .iter()
-        .flat_map(|answer| answer.whats().into_iter().map(|what| (what, answer.of(what).collect::<Vec<_>>())))
-        .map(|(what, rows)| (what, rows.into_iter().filter(|row| span(row).is_some()).collect()))
-        .filter(|(_, rows): &(&str, Vec<_>)| !rows.is_empty())
+        .flat_map(|answer| answer.whats().into_iter().map(move |what| (what, answer.of(what))))
+        // How many they are has a picture of its own.
+        .filter(|(what, _)| subscribers(what).is_none())
+        .map(|(what, rows)| (what, rows.filter(|row| is_shown(row)).collect()))
+        .filter(|(_, rows): &(&str, Vec<_>)| rows.len() > 1)
         .collect();
     let lines: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
+    if lines == 0 {
+        return None;
+    }
     let height = |count: usize| f64::from(u32::try_from(count).unwrap_or(0));
     let bottom = top + height(groups.len()) * 28.0 + height(lines) * 18.0 + 6.0;
     let mut svg = Svg::new(WIDTH, bottom + 30.0);
@@ -203,7 +238,7 @@ fn dots(title: &str, answers: &[&Answers]) -> Svg {
     let mut y = top;
     for (what, rows) in groups {
         y += 20.0;
-        svg.text((16.0, y), "start", None, what);
+        svg.text((16.0, y), "start", None, &what.replace('`', ""));
         y += 8.0;
         for row in rows {
             let colour = colour_of(&known, &row.who);
@@ -211,11 +246,12 @@ fn dots(title: &str, answers: &[&Answers]) -> Svg {
             y += 9.0;
             svg.curve(&[(x.place(at), y), (x.place(far), y)], colour, "range");
             svg.dot((x.place(at), y), 4.5, colour);
-            svg.text((left - 12.0, y + 4.0), "end small", Some(colour), &format!("{}  {}", row.who, time(at)));
+            svg.text((left - 12.0, y + 4.0), "end small", Some(colour), &row.who);
+            svg.text((x.place(far) + 10.0, y + 4.0), "start small", None, &time(at));
             y += 9.0;
         }
     }
-    svg
+    Some(svg)
 }
 
 /// The median and the tail, in nanoseconds.

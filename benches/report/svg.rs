@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::ratio::time;
+use waitbus::measure::ratio::time;
 
 pub const OURS: &str = "#1f7ae0";
 pub const FLOOR: &str = "#808890";

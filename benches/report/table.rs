@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::ratio::{Ratio, interval, number};
+use super::plot::Picture;
 use super::written::{Answers, Figure, Results, Row};
 use crate::targets::{self, Target};
+use waitbus::measure::ratio::{Ratio, float, interval, number};
 
-pub fn of(results: &Results) -> String {
+pub fn of(results: &Results, pictures: &[Picture<'_>]) -> String {
     let mut text = String::from("# Results\n\n");
     let environment = &results.environment;
     if environment["trial"] == true {
@@ -30,20 +31,31 @@ pub fn of(results: &Results) -> String {
     text += "\nTimes are percentiles with their 95 % intervals, and ratios have the ends that follow from those. \
              [benches/README.md](../../README.md) says what is measured and how.\n\n";
     reached(&mut text, &results.answers);
+    pictured(&mut text, pictures, None, None);
     for answer in &results.answers {
+        let question = Some(&*answer.question);
         let _ = writeln!(text, "## {}\n", answer.question);
         if environment["commit"] != *answer.commit {
             let _ = writeln!(text, "Measured at commit {}.\n", answer.commit);
         }
+        pictured(&mut text, pictures, question, None);
         for what in answer.whats() {
             let rows: Vec<_> = answer.of(what).collect();
             let _ = writeln!(text, "### {what}\n");
             latencies(&mut text, &rows);
             numbers(&mut text, &rows);
             skipped(&mut text, &rows);
+            pictured(&mut text, pictures, question, Some(what));
         }
     }
     text.trim_end().to_owned() + "\n"
+}
+
+/// The pictures that belong here.
+fn pictured(text: &mut String, pictures: &[Picture<'_>], question: Option<&str>, what: Option<&str>) {
+    for picture in pictures.iter().filter(|picture| picture.question == question && picture.what == what) {
+        let _ = writeln!(*text, "![{}]({})\n", what.or(question).unwrap_or("all medians"), picture.file);
+    }
 }
 
 /// What was to be reached, and what of it was.
@@ -56,8 +68,7 @@ fn reached(text: &mut String, answers: &[Answers]) {
             let _ = writeln!(*text, "| {work} | {reach} | | not measured |");
         }
         for targets::Reached { what, measured, met } in found {
-            let what = if what.contains(work) { what } else { format!("{work}: {what}") };
-            let _ = writeln!(*text, "| {what} | {reach} | {measured} | {} |", verdict(met));
+            let _ = writeln!(*text, "| {work} ({what}) | {reach} | {measured} | {} |", verdict(met));
         }
     }
     text.push('\n');
@@ -81,7 +92,7 @@ fn latencies(text: &mut String, rows: &[&Row]) {
             let told = quantile <= latencies.furthest();
             let _ = write!(*text, " {} |", if told { interval(latencies.at(quantile)) } else { String::new() });
         }
-        let _ = write!(*text, " {} |", number(super::ratio::float(latencies.len())));
+        let _ = write!(*text, " {} |", number(float(latencies.len())));
         for (other, quantile) in [(floor, 0.5), (ours, 0.5), (ours, 0.99)] {
             let told = other.filter(|other| {
                 !std::ptr::eq(*other, *latencies) && quantile <= other.furthest().min(latencies.furthest())

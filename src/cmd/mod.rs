@@ -4,6 +4,7 @@
 //! become text and a code here and nowhere else.
 
 mod asked;
+mod bench;
 mod commit;
 mod completions;
 mod conditions;
@@ -74,9 +75,13 @@ enum Verb {
     Completions(completions::Arguments),
     Man(man::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
     /// What `run` leaves behind when its command does
     #[command(name = run::RELAY, hide = true)]
     Relay,
+    /// What a process of `bench` does beside the one that measures
+    #[command(name = bench::ROLE, hide = true, subcommand)]
+    BenchRole(bench::Role),
 }
 
 /// Runs the program: the arguments of the process, its environment, its exit code.
@@ -121,6 +126,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         // These work where nobody has a home: a command runs whether or not there is a bus.
         Verb::Run(arguments) => run::run(&arguments, directories),
         Verb::Relay => Ok(run::run_relay()),
+        Verb::BenchRole(role) => bench::play(role),
         Verb::Completions(arguments) => completions::run(&arguments, &Cli::command()),
         Verb::Man(arguments) => man::run(&arguments, Cli::command()),
 
@@ -146,6 +152,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Status(arguments) => block_on(status::run(arguments, &directories?)),
         Verb::Doctor(arguments) => block_on(doctor::run(arguments, &directories?)),
         Verb::Demo(arguments) => block_on(demo::run(arguments)),
+        Verb::Bench(arguments) => block_on(bench::run(arguments, directories?)),
     }
 }
 

@@ -39,6 +39,12 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", shown.join("\n"));
 }
 
+/// Shows how far something is, in the place of what was shown of it before; nothing ends that. For a terminal.
+pub(super) fn progress(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = write!(err, "\r{text}\x1b[K").and_then(|()| err.flush());
+}
+
 /// An event as a line: the whole of it with its cursor as JSON, or its summary.
 pub(super) fn event(id: EventId, mut body: Map<String, Value>, json: bool) -> String {
     if json {

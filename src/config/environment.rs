@@ -90,6 +90,18 @@ pub fn get_text(name: &str) -> Option<String> {
     get(name)?.into_string().ok()
 }
 
+/// Whether this user's terminal shows UTF-8, by the locale: of these variables the first that is set says it.
+#[must_use]
+pub fn shows_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(get_text);
+    locale.is_some_and(|locale| names_utf8(&locale))
+}
+
+fn names_utf8(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
 /// The program that runs, to start another of its kind. One that has been replaced on disk while it ran is found where
 /// its successor lies.
 pub fn program() -> io::Result<PathBuf> {
@@ -162,6 +174,12 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_locale_says_whether_it_is_utf_8() {
+        let told = ["en_GB.UTF-8", "C.utf8", "C", "POSIX", "de_DE@euro"].map(names_utf8);
+        assert_eq!(told, [true, true, false, false, false]);
+    }
 
     #[test]
     fn a_program_keeps_the_link_by_which_it_was_called_if_that_leads_to_it() {

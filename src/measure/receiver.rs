@@ -1,7 +1,7 @@
 //! A process that notes when it had each sample, and what it tells whoever has started it.
 //!
 //! Its standard output says `ready` once it would miss nothing, and when it has all that it was told to expect a line
-//! `NUMBER NANOSECONDS` for each.
+//! `NUMBER NANOSECONDS` for each, and `end`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -35,6 +35,7 @@ impl Seen {
     /// Tells everything.
     pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
         self.0.iter().try_for_each(|(number, at)| writeln!(out, "{number} {at}"))?;
+        writeln!(out, "end")?;
         out.flush()
     }
 }
@@ -68,12 +69,16 @@ impl Receiver {
     pub fn latencies_since(mut self, cause: impl Fn(u64) -> u64, warm_up: u64) -> io::Result<Latencies> {
         let mut latencies = Latencies::default();
         for line in io::Read::by_ref(&mut self.lines).lines() {
-            let (number, at) = sample(&line?).ok_or(io::ErrorKind::InvalidData)?;
+            let line = line?;
+            if line == "end" {
+                return Ok(latencies);
+            }
+            let (number, at) = sample(&line).ok_or(io::ErrorKind::InvalidData)?;
             if number >= warm_up {
                 latencies.record(at.saturating_sub(cause(number)).max(1));
             }
         }
-        Ok(latencies)
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -102,10 +107,19 @@ mod tests {
     #[test]
     fn latencies_count_from_when_a_sample_was_due_in_whatever_order_they_come() {
         let mut script = Command::new("/bin/sh");
-        script.arg("-c").arg("printf 'ready\n0 5\n2 2000003000\n1 1000009000\n'");
+        script.arg("-c").arg("printf 'ready\n0 5\n2 2000003000\n1 1000009000\nend\n'");
         let receiver = Receiver::start(&mut script).unwrap();
         let latencies = receiver.latencies(&Schedule { start: 0, rate: 1 }, 1).unwrap();
         assert_eq!(latencies.counts().map(|(ns, _)| ns / 1_000).collect::<Vec<_>>(), [3, 9]);
+    }
+
+    #[test]
+    fn a_receiver_that_ends_early_is_an_error_and_not_a_few_samples() {
+        // It was killed while it told what it had seen, and the figure was that of a part.
+        let mut script = Command::new("/bin/sh");
+        script.arg("-c").arg("printf 'ready\n0 5\n'");
+        let receiver = Receiver::start(&mut script).unwrap();
+        receiver.latencies(&Schedule { start: 0, rate: 1 }, 0).unwrap_err();
     }
 
     #[test]

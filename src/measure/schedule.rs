@@ -6,6 +6,29 @@ use std::time::Duration;
 use crate::model::limits::{MEASURE_LEAD, MEASURE_WARM_UP};
 use crate::sys::clock;
 
+/// How often, and how many samples count.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Samples a second, at least one.
+    pub rate: u64,
+    /// Those that count.
+    pub samples: u64,
+}
+
+impl Pace {
+    /// How many come before those.
+    #[must_use]
+    pub fn warm_up(self) -> u64 {
+        warm_up(self.samples)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.samples + self.warm_up()
+    }
+}
+
 /// A steady pace on the clock that all processes share.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod lock;
 pub mod logging;
 pub mod manager;
+pub mod memory;
 pub mod private;
 pub mod ring;
 pub mod signals;

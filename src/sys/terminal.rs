@@ -1,9 +1,9 @@
-//! Reading something at a terminal that nobody is to see.
+//! The terminal: reading something there that nobody is to see, and how wide it is.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// What Ctrl-C types where it is no signal.
 const INTERRUPT: u8 = 3;
@@ -12,6 +12,12 @@ const INTERRUPT: u8 = 3;
 #[must_use]
 pub fn is_terminal(input: &impl AsFd) -> bool {
     isatty(input)
+}
+
+/// How many columns it has; none if it is no terminal, or does not know.
+#[must_use]
+pub fn columns(output: &impl AsFd) -> Option<usize> {
+    tcgetwinsize(output).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
 /// Reads a line without showing it; `Interrupted` if Ctrl-C was typed. Asks only once nothing is shown any more. While

@@ -17,6 +17,8 @@ mod users;
 mod activation;
 mod alertmanager;
 #[cfg(target_os = "linux")]
+mod bench;
+#[cfg(target_os = "linux")]
 mod booted;
 mod broadcast;
 mod checkout;
