@@ -37,7 +37,7 @@ pub const JETSTREAM: Rival = Rival {
 };
 
 fn serve(directory: &Path, more: &[&str]) -> Outcome<Option<Service>> {
-    let mut command = server::program("nats-server");
+    let mut command = server::service("nats-server");
     command.args(["--addr", "127.0.0.1", "--port", "-1"]).args(more);
     command.arg("--ports_file_dir").arg(directory).arg("--store_dir").arg(directory.join("store"));
     server::start(&mut command, || address(directory).is_some()).map(Some)

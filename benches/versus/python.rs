@@ -95,9 +95,15 @@ impl Python {
         self.root.path().join(name)
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let program = self.programs.join(program);
-        let mut command = server::program(&program.to_string_lossy());
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.private(server::program(&self.path("waitbus")), arguments)
+    }
+
+    fn path(&self, program: &str) -> String {
+        self.programs.join(program).to_string_lossy().into_owned()
+    }
+
+    fn private(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("HOME", self.root.path()).env("WAITBUS_LOG_LEVEL", "WARNING");
         for (variable, name) in
             [("WAITBUS_STATE_DIR", "state"), ("WAITBUS_RUNTIME_DIR", "run"), ("WAITBUS_CONFIG_DIR", "config")]
@@ -112,7 +118,8 @@ impl Python {
         let path = self.directory("ready");
         let ready = UnixDatagram::bind(&path)?;
         ready.set_read_timeout(Some(START))?;
-        let service = Service(self.command(program, arguments).env("NOTIFY_SOCKET", &path).spawn()?);
+        let service =
+            Service(self.private(server::service(&self.path(program)), arguments).env("NOTIFY_SOCKET", &path).spawn()?);
         let mut text = [0; 256];
         loop {
             let length = ready.recv(&mut text).map_err(|error| format!("{program} {arguments:?}: {error}"))?;
@@ -204,7 +211,7 @@ fn flood(python: &Python) -> Outcome<f64> {
 
 fn emit(python: &Python) -> Outcome<Latencies> {
     let _hub = python.hub()?;
-    commands(|number| python.command("waitbus", &emission(&number.to_string())))
+    commands(|number| python.command(&emission(&number.to_string())))
 }
 
 fn emission(id: &str) -> [&str; 17] {
@@ -231,12 +238,12 @@ fn emission(id: &str) -> [&str; 17] {
 
 fn wait(python: &Python) -> Outcome<Latencies> {
     let _hub = python.hub()?;
-    if !python.command("waitbus", &emission("answer")).status()?.success() {
+    if !python.command(&emission("answer")).status()?.success() {
         return Err("its emit fails".into());
     }
     // A cursor that it does not know means everything that there is.
     let all = "0".repeat(26);
-    commands(|_| python.command("waitbus", &["wait", "--source", "pytest", "--since", &all, "--timeout", "30s"]))
+    commands(|_| python.command(&["wait", "--source", "pytest", "--since", &all, "--timeout", "30s"]))
 }
 
 /// Runs commands one after the other; each takes from the call of exec to its exit.
