@@ -28,7 +28,7 @@ fn serve(directory: &Path) -> Outcome<Option<Service>> {
         socket.display()
     );
     fs::write(&settings, text)?;
-    let mut command = server::program("dbus-daemon");
+    let mut command = server::service("dbus-daemon");
     command.arg("--nofork").arg("--nosyslog").arg("--config-file").arg(settings);
     server::start(&mut command, || UnixStream::connect(&socket).is_ok()).map(Some)
 }

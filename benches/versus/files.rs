@@ -46,7 +46,7 @@ fn printing(directory: &Path, command: &[&str], input: &str) -> Outcome<Option<S
     }
     // Opened for both, it waits for nobody and never ends.
     let pipe = OpenOptions::new().read(true).write(true).open(pipe)?;
-    let mut program = server::program(command[0]);
+    let mut program = server::service(command[0]);
     program.args(&command[1..]).current_dir(directory).stdin(Stdio::piped());
     let mut service = Service(program.stdout(pipe.try_clone()?).stderr(pipe).spawn()?);
     if let Some(mut stdin) = service.0.stdin.take() {

@@ -33,7 +33,7 @@ fn serve(directory: &Path) -> Outcome<Option<Service>> {
     let text =
         format!("listener 0 {}\nallow_anonymous true\npersistence false\nlog_dest none\nuser root\n", socket.display());
     fs::write(&settings, text)?;
-    let mut command = server::program("mosquitto");
+    let mut command = server::service("mosquitto");
     server::start(command.arg("-c").arg(settings), || UnixStream::connect(&socket).is_ok()).map(Some)
 }
 

@@ -1,4 +1,5 @@
-//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it.
+//! NATS: the core, which keeps nothing, and `JetStream`, which writes a message to a file and then acknowledges it; the
+//! file is synced now and then.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,7 +26,7 @@ pub const CORE: Rival = Rival {
 
 pub const JETSTREAM: Rival = Rival {
     inbox: "jetstream",
-    who: ("NATS", "JetStream, file written, synced every two minutes"),
+    who: ("NATS", "JetStream, file written, not synced"),
     program: VERSION,
     serve: |directory| serve(directory, &["--jetstream"]),
     outbox: |directory| {
@@ -36,7 +37,7 @@ pub const JETSTREAM: Rival = Rival {
 };
 
 fn serve(directory: &Path, more: &[&str]) -> Outcome<Option<Service>> {
-    let mut command = server::program("nats-server");
+    let mut command = server::service("nats-server");
     command.args(["--addr", "127.0.0.1", "--port", "-1"]).args(more);
     command.arg("--ports_file_dir").arg(directory).arg("--store_dir").arg(directory.join("store"));
     server::start(&mut command, || address(directory).is_some()).map(Some)

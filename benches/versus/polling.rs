@@ -29,6 +29,9 @@ const COST: &str = "processor time of an hour of waiting";
 /// Loops that run side by side. They sleep nearly always.
 const TOGETHER: u32 = 36;
 
+/// From when the first of them begins until the last one does.
+const SPREAD: Duration = Duration::from_secs(1);
+
 /// How often each of them waits for something.
 const ROUNDS: u32 = 3;
 
@@ -141,7 +144,7 @@ fn samples(period: u32, sample: impl Fn(u64, u64) -> io::Result<Sample> + Sync) 
                 let sample = &sample;
                 scope.spawn(move || {
                     // Not all at the same time, because then they would wait for each other.
-                    thread::sleep(period * (number % TOGETHER) / TOGETHER);
+                    thread::sleep(SPREAD * (number % TOGETHER) / TOGETHER);
                     sample(u64::from(number), receiver::now() + nanoseconds(period.mul_f64(1.0 + phase)))
                 })
             };

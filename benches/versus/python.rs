@@ -1,5 +1,5 @@
 //! The earlier waitbus, 0.2.0, a package of Python: the same webhooks, commands and subscriber. It commits an event to
-//! its `SQLite` log as ours does (in a write-ahead log with `synchronous=NORMAL`), and does not sync a webhook either.
+//! its `SQLite` log as ours does (a write-ahead log with `synchronous=NORMAL`); unlike ours it does not sync a webhook.
 //!
 //! `benches/run` installs it below the user's cache directory. What is done to it is what its own units do, but for two
 //! things: its directories are private, and its listener gets a free port. The port is a constant of the module, so the
@@ -25,8 +25,6 @@ use crate::pace::{samples, send, warm_up};
 use crate::report::Report;
 use crate::webhook::delivery;
 
-const NOT_SYNCED: &str = "waitbus 0.2.0 (Python), committed, not synced";
-
 /// How long a service may take to say that it is ready.
 const START: Duration = Duration::from_secs(30);
 
@@ -38,43 +36,43 @@ const CONNECTIONS: u64 = 8;
 const COMMANDS: u64 = 20;
 
 pub fn wake(report: &mut Report) {
-    told(report, "webhook to recv, 100/s", webhook, |report, what, latencies| {
-        report.latencies(what, NOT_SYNCED, latencies);
-    });
+    told(report, "webhook to recv, 100/s", "committed, not synced", webhook, Report::latencies);
 }
 
 pub fn ingest(report: &mut Report) {
+    let what = "signed webhooks synced and delivered, 8 keep-alive connections";
     // It speaks HTTP/1.0: each of the eight ends with an answer, and is opened again.
-    let who = format!("{NOT_SYNCED}, not kept alive");
-    told(report, "signed webhooks synced and delivered, 8 keep-alive connections", flood, |report, what, rate| {
-        report.number(what, &*who, rate, "/s");
+    told(report, what, "committed, not synced, not kept alive", flood, |report, what, who, rate| {
+        report.number(what, who, rate, "/s");
     });
 }
 
+/// What is done is what ours is told for; its flags have other names.
 pub fn startup(report: &mut Report) {
-    told(report, "`waitbus emit --source bench --type finished`, exec to exit", emit, |report, what, latencies| {
-        report.latencies(what, NOT_SYNCED, latencies);
-    });
-    told(report, "`waitbus wait --source bench --after MARK`, exec to exit", wait, |report, what, latencies| {
-        report.latencies(what, "waitbus 0.2.0 (Python)", latencies);
-    });
+    let what = "`waitbus emit --source bench --type finished`, exec to exit";
+    told(report, what, "committed, not synced", emit, Report::latencies);
+    let what = "`waitbus wait --source bench --after MARK`, exec to exit";
+    told(report, what, "replayed by its hub", wait, Report::latencies);
 }
 
 fn told<T>(
     report: &mut Report,
-    what: &str,
+    what: &'static str,
+    how: &str,
     measure: fn(&Python) -> Outcome<T>,
-    tell: impl FnOnce(&mut Report, &str, T),
+    tell: impl FnOnce(&mut Report, &'static str, String, T),
 ) {
-    match Python::new().and_then(|python| measure(&python)) {
-        Ok(figure) => tell(report, what, figure),
-        Err(error) => report.skipped(what, "waitbus 0.2.0 (Python)", error),
+    let measured = Python::new().and_then(|python| Ok((measure(&python)?, python.version)));
+    match measured {
+        Ok((figure, version)) => tell(report, what, format!("waitbus {version} (Python), {how}"), figure),
+        Err(error) => report.skipped(what, "waitbus (Python)", error),
     }
 }
 
 /// A private bus of that waitbus.
 struct Python {
     programs: PathBuf,
+    version: String,
     root: tempfile::TempDir,
 }
 
@@ -83,10 +81,8 @@ impl Python {
         let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).ok_or("no cache directory")?;
         let programs = cache.join("waitbus-bench/bin");
-        if !programs.join("waitbus").exists() {
-            return Err(format!("no waitbus in {}", programs.display()).into());
-        }
-        let python = Python { programs, root: tempfile::tempdir()? };
+        let version = server::version(&[&programs.join("waitbus").to_string_lossy(), "--version"])?;
+        let python = Python { programs, version, root: tempfile::tempdir()? };
         let state = python.directory("state");
         fs::create_dir(&state)?;
         let secrets = state.join("secrets.json");
@@ -99,9 +95,15 @@ impl Python {
         self.root.path().join(name)
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let program = self.programs.join(program);
-        let mut command = server::program(&program.to_string_lossy());
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.private(server::program(&self.path("waitbus")), arguments)
+    }
+
+    fn path(&self, program: &str) -> String {
+        self.programs.join(program).to_string_lossy().into_owned()
+    }
+
+    fn private(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("HOME", self.root.path()).env("WAITBUS_LOG_LEVEL", "WARNING");
         for (variable, name) in
             [("WAITBUS_STATE_DIR", "state"), ("WAITBUS_RUNTIME_DIR", "run"), ("WAITBUS_CONFIG_DIR", "config")]
@@ -116,7 +118,8 @@ impl Python {
         let path = self.directory("ready");
         let ready = UnixDatagram::bind(&path)?;
         ready.set_read_timeout(Some(START))?;
-        let service = Service(self.command(program, arguments).env("NOTIFY_SOCKET", &path).spawn()?);
+        let service =
+            Service(self.private(server::service(&self.path(program)), arguments).env("NOTIFY_SOCKET", &path).spawn()?);
         let mut text = [0; 256];
         loop {
             let length = ready.recv(&mut text).map_err(|error| format!("{program} {arguments:?}: {error}"))?;
@@ -208,7 +211,7 @@ fn flood(python: &Python) -> Outcome<f64> {
 
 fn emit(python: &Python) -> Outcome<Latencies> {
     let _hub = python.hub()?;
-    commands(|number| python.command("waitbus", &emission(&number.to_string())))
+    commands(|number| python.command(&emission(&number.to_string())))
 }
 
 fn emission(id: &str) -> [&str; 17] {
@@ -235,12 +238,12 @@ fn emission(id: &str) -> [&str; 17] {
 
 fn wait(python: &Python) -> Outcome<Latencies> {
     let _hub = python.hub()?;
-    if !python.command("waitbus", &emission("answer")).status()?.success() {
+    if !python.command(&emission("answer")).status()?.success() {
         return Err("its emit fails".into());
     }
     // A cursor that it does not know means everything that there is.
     let all = "0".repeat(26);
-    commands(|_| python.command("waitbus", &["wait", "--source", "pytest", "--since", &all, "--timeout", "30s"]))
+    commands(|_| python.command(&["wait", "--source", "pytest", "--since", &all, "--timeout", "30s"]))
 }
 
 /// Runs commands one after the other; each takes from the call of exec to its exit.

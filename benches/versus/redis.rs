@@ -37,7 +37,7 @@ pub const ALWAYS: Rival = Rival {
 
 fn serve(directory: &Path, log: &[&str]) -> Outcome<Option<Service>> {
     let socket = directory.join("socket");
-    let mut command = server::program("redis-server");
+    let mut command = server::service("redis-server");
     command.args(["--port", "0", "--save", "", "--unixsocketperm", "600"]).args(log);
     command.arg("--unixsocket").arg(&socket).arg("--dir").arg(directory);
     server::start(&mut command, || UnixStream::connect(&socket).is_ok()).map(Some)

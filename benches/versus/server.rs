@@ -18,6 +18,13 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 const ATTEMPTS: u32 = 3_000;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// A program that has no end of its own: the kernel ends it with this process, whatever that has ended by.
+pub fn service(name: &str) -> Command {
+    let mut command = program("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", name]);
+    command
+}
+
 /// A program that inherits nothing but where programs are.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(name);
@@ -34,11 +41,11 @@ pub fn start(command: &mut Command, ready: impl Fn() -> bool) -> Outcome<Service
             return Ok(service);
         }
         if let Some(status) = service.0.try_wait()? {
-            return Err(format!("{} has ended: {status}", command.get_program().display()).into());
+            return Err(format!("{command:?} has ended: {status}").into());
         }
         thread::sleep(PAUSE);
     }
-    Err(format!("{} does not become ready", command.get_program().display()).into())
+    Err(format!("{command:?} does not become ready").into())
 }
 
 /// The version that a program tells when it is run with these arguments, whatever else it says.
