@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ use crate::model::frame::{Control, RejectReason, Rejection, Said, Subscribe};
 use crate::model::limits::SUBSCRIBE_TIMEOUT;
 use crate::model::vocabulary::Vocabulary;
 use crate::store::StoreError;
+use crate::sys::peer::Peer;
 
 /// What a connection tells the hub.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub enum Fact {
         /// The same, compiled.
         filter: Filter,
         /// Where to write to.
-        stream: Arc<UnixStream>,
+        peer: Arc<Peer>,
         /// Where the name goes.
         answer: oneshot::Sender<SubscriberId>,
     },
@@ -147,16 +148,17 @@ async fn run(
         Err(rejection) => return reject(&stream, &rejection).await,
     };
     let words = if subscribe.announce.is_some() { Words::Heard(buffer) } else { Words::Ignored };
-    let stream = Arc::new(stream);
+    // A client whose socket cannot be watched finds it closed, and comes again.
+    let Ok(peer) = Peer::new(stream).map(Arc::new) else { return };
     let (answer, answered) = oneshot::channel();
-    let fact = Fact::Subscribe { subscribe: Box::new(subscribe), filter, stream: Arc::clone(&stream), answer };
+    let fact = Fact::Subscribe { subscribe: Box::new(subscribe), filter, peer: Arc::clone(&peer), answer };
     if facts.send(fact).is_err() {
         return;
     }
     // Not before the hub has its subscription to see: in between it would be idle.
     drop(guest);
     let Ok(id) = answered.await else { return };
-    hung_up(&stream, words, |said| {
+    hung_up(&peer, words, |said| {
         let _ = facts.send(Fact::Said(id, said));
     })
     .await;
@@ -217,41 +219,18 @@ impl Words {
 
 /// Returns when the client has hung up. What it still sends is read and, but for what a source says, thrown away. One
 /// that has only closed its sending side, as a shell's pipe does, still listens.
-async fn hung_up(stream: &UnixStream, mut words: Words, mut said: impl FnMut(Said)) {
+async fn hung_up(peer: &Peer, mut words: Words, mut said: impl FnMut(Said)) {
     let mut read = [0; 1_024];
     words.hear(&[], &mut said);
     loop {
-        if stream.readable().await.is_err() {
-            return;
-        }
-        match stream.try_read(&mut read) {
-            Ok(0) => return gone_for_good(stream).await,
+        match peer.read(&mut read).await {
+            Ok(0) => return peer.gone_for_good().await,
             // One that never stops sending takes its turn like everybody else.
             Ok(bytes) => {
                 words.hear(&read[..bytes], &mut said);
                 tokio::task::yield_now().await;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
-        }
-    }
-}
-
-/// Waits for the other half to be closed. The end of a half-closed connection shows as an event on a socket that is
-/// otherwise ready all the time, so it is watched on a descriptor of its own, whose readiness can be put aside.
-async fn gone_for_good(stream: &UnixStream) {
-    use std::os::fd::AsFd;
-    let watch = || -> io::Result<UnixStream> {
-        let own = stream.as_fd().try_clone_to_owned()?;
-        UnixStream::from_std(own.into())
-    };
-    let Ok(watch) = watch() else { return };
-    loop {
-        match watch.ready(Interest::WRITABLE).await {
-            Ok(ready) if !ready.is_write_closed() => {
-                let _ = watch.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-            }
-            _ => return,
         }
     }
 }

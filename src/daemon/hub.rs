@@ -12,7 +12,6 @@ use std::sync::{Arc, mpsc as thread_mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
@@ -26,10 +25,11 @@ use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
 use crate::model::event::ingest_method;
 use crate::model::frame::{Said, Subscribe};
-use crate::model::limits::{CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRITE_SLICES};
+use crate::model::limits::{ACCEPT_BACK_OFF, CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRITE_SLICES};
 use crate::model::row::Row;
 use crate::store::checkpoint::Checkpointer;
 use crate::store::{LogPaths, Reader, StoreError};
+use crate::sys::peer::Peer;
 use crate::sys::wake::{TouchFile, WakeWatch};
 
 /// Why the service has ended.
@@ -79,7 +79,7 @@ pub struct Service {
     elsewhere: watch::Receiver<bool>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
-    streams: HashMap<SubscriberId, Arc<UnixStream>>,
+    peers: HashMap<SubscriberId, Arc<Peer>>,
     judge: Judge,
     names: Names,
     facts: mpsc::UnboundedReceiver<Fact>,
@@ -116,7 +116,7 @@ impl Service {
             elsewhere: company.elsewhere,
             checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
             rows_since_checkpoint: 0,
-            streams: HashMap::new(),
+            peers: HashMap::new(),
             judge: Judge::new(paths, sender.clone()),
             names,
             facts,
@@ -245,14 +245,14 @@ impl Service {
 
     fn learn(&mut self, fact: Fact) -> Result<(), HubError> {
         match fact {
-            Fact::Subscribe { subscribe, filter, stream, answer } => {
+            Fact::Subscribe { subscribe, filter, peer, answer } => {
                 let Subscribe { since, heartbeat, status, announce, .. } = *subscribe;
                 let since = since.map(|cursor| self.reader.resolve(cursor).map(|found| (cursor, found))).transpose()?;
                 let newest = self.reader.newest()?;
                 let notes = self.names.notes(&filter, &self.hub, &self.reader)?;
                 let subscription = Subscription { filter, since, newest, heartbeat, status, announce, notes };
                 let id = self.hub.subscribe(subscription, Instant::now());
-                self.streams.insert(id, stream);
+                self.peers.insert(id, peer);
                 self.pulse.subscribers(self.hub.subscribers());
                 if answer.send(id).is_err() {
                     self.forget(id);
@@ -271,20 +271,20 @@ impl Service {
     }
 
     fn forget(&mut self, id: SubscriberId) {
-        self.streams.remove(&id);
+        self.peers.remove(&id);
         self.hub.disconnected(id, Instant::now());
         self.pulse.subscribers(self.hub.subscribers());
     }
 
     fn write(&mut self, id: SubscriberId) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(peer) = self.peers.get(&id) else { return };
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
         let mut used = 0;
         for (slot, bytes) in slices.iter_mut().zip(self.hub.outbox(id)) {
             *slot = IoSlice::new(bytes);
             used += 1;
         }
-        match stream.try_write_vectored(&slices[..used]) {
+        match peer.write(&slices[..used]) {
             Ok(bytes) => {
                 if self.hub.wrote(id, bytes) {
                     self.forget(id);
@@ -292,10 +292,11 @@ impl Service {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.hub.blocked(id);
-                let (stream, sender) = (Arc::clone(stream), self.sender.clone());
+                let (peer, sender) = (Arc::clone(peer), self.sender.clone());
                 tokio::spawn(async move {
-                    // An error shows at the next write.
-                    let _ = stream.writable().await;
+                    if peer.room().await.is_err() {
+                        tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                    }
                     let _ = sender.send(Fact::Writable(id));
                 });
             }
@@ -311,11 +312,11 @@ impl Service {
     /// Writes the last frames, as long as subscribers take them.
     async fn drain(&mut self) {
         let all = async {
-            while !self.streams.is_empty() {
+            while !self.peers.is_empty() {
                 while let Some(id) = self.hub.next_write() {
                     self.write(id);
                 }
-                if self.streams.is_empty() {
+                if self.peers.is_empty() {
                     return;
                 }
                 match self.facts.recv().await {
@@ -327,7 +328,7 @@ impl Service {
             }
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
-            info!(subscribers = self.streams.len(), "some subscribers did not read their last frame");
+            info!(subscribers = self.peers.len(), "some subscribers did not read their last frame");
         }
     }
 }

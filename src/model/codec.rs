@@ -33,9 +33,25 @@ pub fn next_frame(buffer: &mut BytesMut) -> Result<Option<Bytes>, BadLength> {
 /// Never for the types of this crate: they serialize into memory without an error.
 #[must_use]
 pub fn encode(body: &impl serde::Serialize) -> Option<Bytes> {
-    let mut frame = vec![0; PREFIX_BYTES];
+    close(open(body, 0))
+}
+
+/// A frame whose body so far is this, without its length; `more` bytes are still to come.
+///
+/// # Panics
+/// Never, like [`encode`].
+pub(super) fn open(body: &impl serde::Serialize, more: usize) -> Vec<u8> {
+    /// What usual frames have besides the fields of an event, so that few are moved while they grow.
+    const USUAL_BYTES: usize = 512;
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + USUAL_BYTES + more);
+    frame.extend_from_slice(&[0; PREFIX_BYTES]);
     #[expect(clippy::expect_used, reason = "writing maps with text keys to memory cannot fail")]
     serde_json::to_writer(&mut frame, body).expect("a frame serializes");
+    frame
+}
+
+/// Writes the length of a body that is whole, or returns `None` when it exceeds the cap.
+pub(super) fn close(mut frame: Vec<u8>) -> Option<Bytes> {
     let length = frame.len() - PREFIX_BYTES;
     if length > MAX_FRAME_BYTES {
         return None;

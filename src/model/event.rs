@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+use super::event_fields::EventFields;
 use super::id::{EventId, Seq};
 use super::limits;
 
@@ -164,7 +165,7 @@ pub struct Event {
     /// One line for a person, without control characters.
     pub summary: String,
     /// Everything the source knows, without the [`ENVELOPE`] names.
-    pub fields: Fields,
+    pub fields: EventFields,
 }
 
 impl Event {
@@ -225,7 +226,8 @@ impl Record {
     #[must_use]
     pub fn weight(&self) -> usize {
         let event = &self.event;
-        let fields: usize = event.fields.iter().map(|(name, value)| name.len() + json_weight(value)).sum();
+        let object = || event.fields.iter().map(|(name, value)| name.len() + json_weight(value)).sum();
+        let fields = event.fields.text().map_or_else(object, str::len);
         fields + event.summary.len() + event.delivery_id.len() + self.payload.as_ref().map_or(0, String::len)
     }
 
@@ -313,7 +315,7 @@ pub(crate) mod tests {
             received_at: seq * 1_000_000,
             ingest_method: ingest_method::EMIT.into(),
             summary: format!("event {seq}"),
-            fields: fields.as_object().cloned().unwrap(),
+            fields: fields.as_object().cloned().unwrap().into(),
         };
         Record::new(Seq(seq), event, Some(r#"{"a":{"b":[10,{"c":"deep"}]}}"#.into()))
     }

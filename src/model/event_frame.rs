@@ -12,20 +12,40 @@ use super::limits::{KEPT_FIELD_BYTES, MAX_FRAME_BYTES};
 /// The frame of an event: `event`, or `truncated` where that would exceed the cap.
 #[must_use]
 pub fn encode_event(event: &Event) -> Bytes {
-    codec::encode(&EventFrame(event)).unwrap_or_else(|| encode_truncated(event))
+    let whole = match event.fields.text() {
+        Some(text) => encode_around(event, text),
+        None => codec::encode(&EventFrame { event, fields: &event.fields }),
+    };
+    whole.unwrap_or_else(|| encode_truncated(event))
 }
 
-struct EventFrame<'a>(&'a Event);
+/// The frame around the text of the fields. They come last in it, after the envelope's names.
+fn encode_around(event: &Event, text: &str) -> Option<Bytes> {
+    const END: &[u8] = b"}}";
+    let mut frame = codec::open(&EventFrame { event, fields: &Fields::new() }, text.len());
+    if let Some(rest) = text.strip_prefix('{').filter(|rest| *rest != "}") {
+        frame.truncate(frame.len() - END.len());
+        frame.push(b',');
+        frame.extend_from_slice(rest.as_bytes());
+        frame.push(b'}');
+    }
+    codec::close(frame)
+}
+
+struct EventFrame<'a> {
+    event: &'a Event,
+    fields: &'a Fields,
+}
 
 impl Serialize for EventFrame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.0;
+        let event = self.event;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("kind", "event")?;
         serialize_envelope(&mut map, event)?;
         map.serialize_entry("received_at", &event.received_at)?;
         map.serialize_entry("summary", &event.summary)?;
-        map.serialize_entry("fields", &FieldsFrame { event, fields: event.fields.iter() })?;
+        map.serialize_entry("fields", &FieldsFrame { event, fields: self.fields.iter() })?;
         map.end()
     }
 }
@@ -63,7 +83,7 @@ impl<'a, I: Iterator<Item = (&'a String, &'a Value)> + Clone> Serialize for Fiel
 /// The event as its reader would get it in one piece: the body of an `event` frame, whatever its size.
 #[must_use]
 pub fn event_body(event: &Event) -> Map<String, Value> {
-    match serde_json::to_value(EventFrame(event)) {
+    match serde_json::to_value(EventFrame { event, fields: &event.fields }) {
         Ok(Value::Object(body)) => body,
         _ => Map::new(),
     }
@@ -88,7 +108,7 @@ pub fn event_of(body: &Map<String, Value>) -> Option<Event> {
         received_at: body.get("received_at")?.as_i64()?,
         ingest_method,
         summary: text("summary")?,
-        fields,
+        fields: fields.into(),
     })
 }
 
@@ -96,7 +116,7 @@ fn encode_truncated(event: &Event) -> Bytes {
     let mut kept = Fields::new();
     let mut room = MAX_FRAME_BYTES.saturating_sub(json_bytes(&TruncatedFrame { event, fields: &kept }));
     let verdict = ["status", "conclusion"].iter().filter_map(|name| event.fields.get_key_value(*name));
-    for (name, value) in verdict.filter(|(_, value)| json_bytes(value) <= KEPT_FIELD_BYTES).chain(&event.fields) {
+    for (name, value) in verdict.filter(|(_, value)| json_bytes(value) <= KEPT_FIELD_BYTES).chain(event.fields.iter()) {
         // Four bytes: two quotes, a colon, a comma. Names are escaped like texts.
         let cost = json_bytes(&Value::String(name.clone())).saturating_add(json_bytes(value)).saturating_add(4);
         if cost <= room && !kept.contains_key(name) {
@@ -140,6 +160,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::event::tests::record;
+    use super::super::event_fields::EventFields;
     use super::super::limits;
     use super::*;
 
@@ -195,7 +216,8 @@ mod tests {
             })
             .as_object()
             .cloned()
-            .unwrap();
+            .unwrap()
+            .into();
             let frame = encode_event(event);
             assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
             let frame = body(&frame);
@@ -216,6 +238,18 @@ mod tests {
             prop_assert!(frame.len() > codec::PREFIX_BYTES);
             prop_assert!(frame.len() <= codec::PREFIX_BYTES + MAX_FRAME_BYTES);
             body(&frame);
+        }
+
+        #[test]
+        fn the_text_of_the_fields_makes_the_frame_that_their_object_makes(
+            fields in prop::collection::btree_map("[a-f]{0,3}", prop_oneof![".{0,9}", "x{0,60000}"], 0..5),
+        ) {
+            let mut record = record(3, "x", &json!(fields));
+            let of_object = encode_event(&record.event);
+            if let Some(kept) = EventFields::as_printed(&json!(fields).to_string()) {
+                record.event.fields = kept;
+                prop_assert_eq!(encode_event(&record.event), of_object);
+            }
         }
 
         #[test]

@@ -8,6 +8,7 @@ pub mod clause;
 pub mod codec;
 pub mod duration;
 pub mod event;
+pub mod event_fields;
 pub mod event_frame;
 pub mod expression;
 pub mod fence;

@@ -7,6 +7,9 @@ use super::limits::MAX_SUMMARY_CHARS;
 /// [`MAX_SUMMARY_CHARS`] characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
+    if is_plain_line(text) {
+        return text.to_owned();
+    }
     let mut line = String::new();
     let mut length = 0;
     let mut gap = false;
@@ -42,6 +45,13 @@ pub fn cut(text: &str, longest: usize) -> String {
         return text.to_owned();
     }
     format!("{}{MARK}", &text[..text.floor_char_boundary(longest.saturating_sub(MARK.len_utf8()))])
+}
+
+/// Whether nothing has to be done to a text, told of nearly all of them without looking at its characters one by one.
+fn is_plain_line(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let plain = bytes.len() <= MAX_SUMMARY_CHARS && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    plain && bytes.first() != Some(&b' ') && bytes.last() != Some(&b' ') && !bytes.windows(2).any(|pair| pair == b"  ")
 }
 
 /// The last lines of what a program has printed, each as [`one_line`] has it, without the empty ones. Colours and other

@@ -19,6 +19,7 @@ mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod times;
 mod write;
 
 use std::io;

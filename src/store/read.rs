@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{LogPaths, StoreError, schema};
 use crate::model::event::{ENVELOPE, Event, Record, is_too_deep};
+use crate::model::event_fields::EventFields;
 use crate::model::frame::GapReason;
 use crate::model::id::{EventId, Seq};
 use crate::model::limits;
@@ -108,28 +109,6 @@ impl Reader {
         }
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(cursor.timestamp_ms());
         Ok(Resolved { position: self.before(time)?, gap: Some(GapReason::UnknownCursor) })
-    }
-
-    /// The newest place all of whose rows were received before `time`, as far as clocks agree. It is found from the
-    /// newest end, which is where the times are that people ask for.
-    pub fn before(&self, time: SystemTime) -> Result<Position, StoreError> {
-        let _snapshot = self.snapshot()?;
-        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let nanoseconds = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
-        let found = self
-            .prepare("SELECT seq, CAST(event_id AS BLOB) FROM events WHERE received_at < ?1 ORDER BY seq DESC LIMIT 1")?
-            .query_row([nanoseconds], |row| Ok((row.get(0)?, row.get_ref(1).ok().and_then(readable_id))))
-            .optional()
-            .map_err(|error| self.error(&error))?;
-        match found {
-            Some((seq, id)) => Ok(Position { seq: Seq(seq), id: id.unwrap_or_else(|| EventId::at(time)) }),
-            None => {
-                let (horizon, latest_ms) = self.horizon()?;
-                // Rows of that time may have been pruned: a cursor that carries the time lets the hub say so.
-                let reaches_back = u128::from(latest_ms) >= since_epoch.as_millis() && horizon.seq > Seq::START;
-                Ok(if reaches_back { Position { seq: Seq::START, id: EventId::at(time) } } else { horizon })
-            }
-        }
     }
 
     /// Visits up to `limit` rows after a place, oldest first, until `visit` breaks off. Returns whether the end of
@@ -235,8 +214,9 @@ impl Reader {
     pub fn size(&self) -> Result<Size, StoreError> {
         let _snapshot = self.snapshot()?;
         self.prepare(
-            "SELECT coalesce(max(seq) - min(seq) + 1, 0),
-                    (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) FROM events",
+            // One query for each end: both in one would read a whole index.
+            "SELECT coalesce((SELECT max(seq) FROM events) - (SELECT min(seq) FROM events) + 1, 0),
+                    (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)",
         )?
         .query_row([], |row| Ok(Size { rows: row.get(0)?, bytes: row.get(1)? }))
         .map_err(|error| self.error(&error))
@@ -250,7 +230,7 @@ impl Reader {
     }
 
     /// The newest row that pruning has removed, and the latest time among all that it has.
-    fn horizon(&self) -> Result<(Position, u64), StoreError> {
+    pub(super) fn horizon(&self) -> Result<(Position, u64), StoreError> {
         self.prepare("SELECT seq, event_id, latest_ms FROM horizon")?
             .query_row([], |row| {
                 let id: String = row.get(1)?;
@@ -288,7 +268,7 @@ impl Reader {
     }
 }
 
-fn readable_id(value: ValueRef<'_>) -> Option<EventId> {
+pub(super) fn readable_id(value: ValueRef<'_>) -> Option<EventId> {
     std::str::from_utf8(value.as_bytes().ok()?).ok()?.parse().ok()
 }
 
@@ -339,11 +319,14 @@ impl Columns<'_> {
         Ok(Record::new(seq, event, payload.map(str::to_owned)))
     }
 
-    fn fields(&self) -> Result<crate::model::event::Fields, String> {
+    fn fields(&self) -> Result<EventFields, String> {
         let text = match self.row.get_ref(10).map_err(|error| error.to_string())? {
             ValueRef::Null => return Err(format!("fields is null or over {} bytes", limits::MAX_FIELDS_BYTES)),
             value => text(value)?.ok_or("fields is not text")?,
         };
+        if let Some(fields) = EventFields::as_printed(text) {
+            return Ok(fields);
+        }
         match serde_json::from_str(text) {
             Ok(Value::Object(mut fields)) => {
                 for name in ENVELOPE {
@@ -352,7 +335,7 @@ impl Columns<'_> {
                 if is_too_deep(&fields) {
                     return Err(format!("fields is nested more than {} deep", limits::MAX_FIELD_DEPTH));
                 }
-                Ok(fields)
+                Ok(fields.into())
             }
             Ok(_) => Err("fields is not a JSON object".into()),
             Err(error) => Err(format!("fields is not JSON: {error}")),

@@ -113,7 +113,7 @@ fn an_event_reads_back_as_it_was_written() {
     assert_eq!(payload.as_deref(), Some("{\"p\": [1, 2]}"));
     assert_eq!(record.event.received_at, 5_000_000_000);
     assert_eq!(record.event.summary, "two lines [31m");
-    assert_eq!(record.event.fields, full.fields);
+    assert_eq!(*record.event.fields, full.fields);
     assert_eq!((&*record.event.owner, &*record.event.repo, &*record.event.delivery_id), ("octo", "hello", "k"));
     assert_eq!(bench.reader.find(EventId::ZERO).unwrap().map(|_| ()), None);
 }

@@ -2,7 +2,7 @@
 //!
 //! What differs between platforms, or has to be done just so, has one small function or type here: sockets handed
 //! over by a service manager, the bell that wakes the hub, the lock that makes it the only one, the look
-//! whether somebody waits at a socket, the file notification for readers without sockets, and what a process tells its
+//! whether somebody waits at a socket, a subscriber's socket, the file notification for readers without sockets, and what a process tells its
 //! manager and its log.
 #![allow(unsafe_code, reason = "the one module that may")]
 
@@ -18,6 +18,7 @@ pub mod lock;
 pub mod logging;
 pub mod manager;
 pub mod memory;
+pub mod peer;
 pub mod private;
 pub mod ring;
 pub mod signals;

@@ -22,7 +22,7 @@ pub static RECORD: LazyLock<Record> = LazyLock::new(|| {
         received_at: 1,
         ingest_method: "webhook".into(),
         summary: "s".into(),
-        fields: fields.as_object().cloned().unwrap_or_default(),
+        fields: fields.as_object().cloned().unwrap_or_default().into(),
     };
     Record::new(Seq(1), event, Some(r#"{"a":{"b":[10,{"c":"deep"}]}}"#.into()))
 });

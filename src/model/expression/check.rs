@@ -2,6 +2,7 @@
 //! reading their arguments, and not too much of anything.
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
+use serde_json::Value;
 
 use super::document::{NAMES, PAYLOAD};
 use crate::model::limits;
@@ -154,17 +155,16 @@ impl Check<'_> {
         target.chain(&call.args).try_for_each(|part| self.node(part, depth + 1))
     }
 
-    /// Takes note of what is compared with a text and joined to all the rest by `&&`. Texts only, because they are equal
-    /// here exactly when they are for a condition.
+    /// Takes note of what is compared with a text or an integer and joined to all the rest by `&&`: what is equal to it
+    /// here is equal to it for a condition.
     fn required(&mut self, node: &IdedExpr) {
         let Expr::Call(call) = &node.expr else { return };
         match (&*call.func_name, &*call.args) {
             (operators::LOGICAL_AND, sides) => sides.iter().for_each(|side| self.required(side)),
             (operators::EQUALS, [a, b]) => {
                 for (place, value) in [(a, b), (b, a)] {
-                    if let (Some(key), Expr::Literal(LiteralValue::String(value))) = (path(place), &value.expr) {
-                        let test = Test::Equals(value.inner().to_owned().into());
-                        self.names.required.push(Condition { key, test });
+                    if let (Some(key), Some(value)) = (path(place), literal(value)) {
+                        self.names.required.push(Condition { key, test: Test::Equals(value) });
                     }
                 }
             }
@@ -186,6 +186,17 @@ impl Check<'_> {
         let characters = self.places.offset_for(node.id).map_or(0, |(start, _)| start as usize);
         let byte = self.text.char_indices().nth(characters).map_or(0, |(byte, _)| byte);
         bad(self.text, byte, problem)
+    }
+}
+
+/// A text or an integer that is written out. An integer that a double may not hold is left out, because here it is made
+/// one before it is compared with one.
+fn literal(node: &IdedExpr) -> Option<Value> {
+    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner().to_owned().into()),
+        Expr::Literal(LiteralValue::Int(n)) if n.inner().unsigned_abs() <= EXACT => Some((*n.inner()).into()),
+        _ => None,
     }
 }
 

@@ -121,6 +121,11 @@ pub const CHECKPOINT_LOOK_EVERY: usize = 64;
 pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 /// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
 pub const CACHE_KIB: i64 = 1_024;
+/// Newest rows that are looked at one by one for a time, because clocks disagree by seconds: some milliseconds …
+pub const NEWEST_ROWS: i64 = 4_096;
+/// … and rows around a place that all have to lie before a time for the place to do so, when it is further back: more
+/// than a foreign program writes with a wrong time by mistake, and a page or three.
+pub const HALVING_ROWS: i64 = 16;
 /// Rows deleted by one step of pruning, so that a writer waits milliseconds for it at most …
 pub const PRUNE_ROWS: usize = 2_000;
 /// … and their bytes, which one row may exceed; also how much of the file one step gives back. About a thousand pages
@@ -201,7 +206,8 @@ pub const SOCKET_LOOK: Duration = Duration::from_millis(5);
 /// Connections that the kernel queues on a socket that waitbus bound itself, of which it takes somaxconn at most: a
 /// restart must not turn waiters away.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// Pause after a connection that could not be taken because descriptors had run out: long enough to be no busy loop,
+/// Pause after a connection that could not be taken, or a full socket that could not be watched, because descriptors had
+/// run out: long enough to be no busy loop,
 /// short enough to be no outage.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 

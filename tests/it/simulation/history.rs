@@ -6,7 +6,7 @@ use rusqlite::params;
 use serde_json::json;
 use waitbus::model::event::{Draft, ingest_method};
 use waitbus::model::id::EventId;
-use waitbus::model::limits::HEARTBEAT;
+use waitbus::model::limits::{HEARTBEAT, PRUNE_ROWS};
 use waitbus::store::Appended;
 use waitbus::store::prune::Keep;
 
@@ -257,10 +257,19 @@ impl World {
         let age = self.random.chance(40).then(|| Duration::from_millis(self.random.pick(&[1, 1_000, 30_000])));
         let keep = Keep { age, rows: Some(rows), bytes: None };
         let now = self.wall();
-        let removed = self.shelf.writers[0].prune_step(&keep, now).unwrap();
         let cutoff = age.map(|age| (now - age).duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos());
         let cutoff = cutoff.map(|nanoseconds| i64::try_from(nanoseconds).unwrap());
         let expected = self.log.prune(usize::try_from(rows).unwrap(), cutoff);
+        // A step takes no more than it may, so whoever prunes goes on until nothing is left.
+        let mut removed = 0;
+        loop {
+            let step = self.shelf.writers[0].prune_step(&keep, now).unwrap();
+            assert!(step <= PRUNE_ROWS, "a step of {step} rows");
+            removed += step;
+            if step == 0 {
+                break;
+            }
+        }
         assert_eq!(removed, expected, "rows that are pruned");
         self.note(format!("prune {removed}"));
     }

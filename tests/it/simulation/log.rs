@@ -136,8 +136,7 @@ impl Log {
     pub fn prune(&mut self, rows: usize, cutoff: Option<i64>) -> usize {
         let by_number = self.end().saturating_sub(rows).max(self.horizon.0);
         let old = |row: &&ModelRow| cutoff.is_some_and(|cutoff| row.received_at.unwrap_or(0) < cutoff);
-        let by_age = self.horizon.0 + self.rows[self.horizon.0..].iter().take_while(old).count();
-        let last = by_number.max(by_age);
+        let last = by_number + self.rows[by_number..].iter().take_while(old).count();
         let removed = last - self.horizon.0;
         if removed > 0 {
             let latest = self.rows[self.horizon.0..last].iter().filter_map(|row| Some(row.id?.timestamp_ms())).max();

@@ -9,6 +9,7 @@
 //! A history that fails names its seed: `WAITBUS_SEED=… WAITBUS_SEEDS=1 cargo test simulation` repeats it.
 
 mod client;
+mod crowd;
 mod history;
 mod log;
 mod shelf;
