@@ -1,4 +1,4 @@
-//! Links the program with packed relocations where that is possible: 32,000 addresses are then described in 20 kB
+//! Links the program with packed relocations where that is possible: 33,000 addresses are then described in 15 kB
 //! instead of 790, which every process would have to map, read and keep.
 //!
 //! The C library has to understand them, so it is asked. Cross-compiled programs do without.

@@ -1,6 +1,6 @@
 //! The verbs that scripts and agents run all day, parsed without the others.
 //!
-//! clap builds every verb with every flag before it looks at the first word, which is half of what a short command costs.
+//! clap builds every verb with every flag before it looks at the first word, a third of what a short command executes.
 //! Here the first word comes first. Whatever is not plainly right (a mistake, `--help`) is left to the whole command
 //! line, which alone has something to say about it.
 
