@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use crate::model::codec;
 use crate::model::frame::{Control, Gap, HubStatus, RejectReason, Said, Subscribe};
 use crate::model::id::EventId;
+use crate::model::limits::CLIENT_READ_BYTES;
 use crate::model::source::{Demand, SourceStatus};
 
 /// Why there is no connection.
@@ -159,6 +160,7 @@ impl Connection {
                 self.buffer = BytesMut::new();
                 self.stream.readable().await?;
             }
+            self.buffer.reserve(CLIENT_READ_BYTES);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -72,13 +73,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, directories: &Directories) -> Result<Exit, Failure> {
     let json = arguments.json;
-    let outcomes = if arguments.batch {
-        let drafts = read_batch(io::stdin().lock())?;
-        if drafts.is_empty() { Vec::new() } else { Publisher::open(directories)?.publish_all(&drafts)? }
-    } else {
-        let draft = draft(arguments)?;
-        vec![Publisher::open(directories)?.publish(&draft)?]
-    };
+    let drafts = if arguments.batch { read_batch(io::stdin().lock())? } else { vec![draft(arguments)?] };
+    let outcomes = if drafts.is_empty() { Vec::new() } else { publish(directories, &drafts)? };
     for outcome in outcomes {
         let duplicate = matches!(outcome, Appended::Duplicate { .. });
         let id = outcome.id();
@@ -90,6 +86,18 @@ pub(super) fn run(arguments: Arguments, directories: &Directories) -> Result<Exi
         let _ = output::line(&text);
     }
     Ok(Exit::Success)
+}
+
+fn publish(directories: &Directories, drafts: &[Draft]) -> Result<Vec<Appended>, Failure> {
+    let mut publisher = Publisher::open(directories)?;
+    let outcomes = match drafts {
+        [draft] => vec![publisher.publish(draft)?],
+        drafts => publisher.publish_all(drafts)?,
+    };
+    // The process is about to end, which closes the log as well, and sooner: SQLite would first give back every piece
+    // of memory, and whoever started us waits for that.
+    mem::forget(publisher);
+    Ok(outcomes)
 }
 
 fn draft(arguments: Arguments) -> Result<Draft, Failure> {

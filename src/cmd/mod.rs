@@ -21,6 +21,7 @@ mod message;
 mod on;
 mod output;
 mod prune;
+mod quick;
 mod replay;
 mod report;
 mod run;
@@ -40,6 +41,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::{Exit, Failure};
 
 use crate::config::directories::Directories;
+use crate::config::environment;
 use crate::model::text::escaped;
 use crate::sys::activation::Passed;
 
@@ -87,8 +89,10 @@ enum Verb {
 /// Runs the program: the arguments of the process, its environment, its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let verb = match Cli::try_parse() {
-        Ok(cli) => cli.verb,
+    let arguments = environment::arguments();
+    let quick = quick::parse(&arguments[1.min(arguments.len())..]);
+    let verb = match quick.map_or_else(|| Cli::try_parse_from(arguments).map(|cli| cli.verb), Ok) {
+        Ok(verb) => verb,
         Err(mut message) => {
             escape_typed(&mut message);
             // Help goes to standard output and ends well; anything else is a usage error.

@@ -118,7 +118,13 @@ pub fn program_as_called() -> io::Result<PathBuf> {
     Ok(called.unwrap_or(program))
 }
 
-/// The command line of this process, as far as it is text.
+/// The command line of this process, the name under which it was called first.
+#[must_use]
+pub fn arguments() -> Vec<OsString> {
+    env::args_os().collect()
+}
+
+/// The same as far as it is text.
 #[must_use]
 pub fn command_line() -> Vec<String> {
     env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()

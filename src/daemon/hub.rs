@@ -114,7 +114,7 @@ impl Service {
             log: Place::of(&paths.database())?,
             pulse: company.pulse,
             elsewhere: company.elsewhere,
-            checkpoints: checkpoint_thread(Checkpointer::open(paths)?)?,
+            checkpoints: checkpoint_thread(Checkpointer::of(paths))?,
             rows_since_checkpoint: 0,
             peers: HashMap::new(),
             judge: Judge::new(paths, sender.clone()),

@@ -1,5 +1,7 @@
 //! Moving committed pages from the write-ahead log into the database, off everybody's hot path.
 
+use std::cell::OnceCell;
+
 use rusqlite::Connection;
 
 use super::{LogPaths, StoreError, schema};
@@ -8,19 +10,27 @@ use crate::model::limits::CHECKPOINT_WAL_BYTES;
 /// A connection that does nothing but checkpoint, for a thread of its own.
 #[derive(Debug)]
 pub struct Checkpointer {
-    connection: Connection,
+    connection: OnceCell<Connection>,
     paths: LogPaths,
 }
 
 impl Checkpointer {
-    /// Opens the log, which is made where it is missing.
-    pub fn open(paths: &LogPaths) -> Result<Checkpointer, StoreError> {
-        Ok(Checkpointer { connection: schema::open_or_create(paths)?, paths: paths.clone() })
+    /// Of this log, which is opened when there is something to look at for the first time.
+    #[must_use]
+    pub fn of(paths: &LogPaths) -> Checkpointer {
+        Checkpointer { connection: OnceCell::new(), paths: paths.clone() }
     }
 
     /// Checkpoints if enough pages wait for it. Never waits for a reader or a writer, and neither waits for it.
     pub fn run_if_due(&self) -> Result<bool, StoreError> {
-        run_if_due(&self.connection).map_err(|error| StoreError::sql(&self.paths.database(), &error))
+        let connection = match self.connection.get() {
+            Some(connection) => connection,
+            None => {
+                let connection = schema::open_or_create(&self.paths)?;
+                self.connection.get_or_init(|| connection)
+            }
+        };
+        run_if_due(connection).map_err(|error| StoreError::sql(&self.paths.database(), &error))
     }
 }
 
@@ -51,7 +61,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let paths = LogPaths::new(state.path());
         let writer = schema::open_or_create(&paths).unwrap();
-        let checkpointer = Checkpointer::open(&paths).unwrap();
+        let checkpointer = Checkpointer::of(&paths);
         let insert = |bytes: u64| {
             let sql = "INSERT INTO events (source, event_type, payload) VALUES ('a', 'b', zeroblob(?1))";
             writer.execute(sql, [i64::try_from(bytes).unwrap()]).unwrap();
@@ -59,9 +69,9 @@ mod tests {
         insert(10);
         assert!(!checkpointer.run_if_due().unwrap());
         insert(CHECKPOINT_WAL_BYTES);
-        assert!(pending_bytes(&checkpointer.connection).unwrap() > CHECKPOINT_WAL_BYTES);
+        assert!(pending_bytes(&writer).unwrap() > CHECKPOINT_WAL_BYTES);
         assert!(checkpointer.run_if_due().unwrap());
-        assert_eq!(pending_bytes(&checkpointer.connection).unwrap(), 0);
+        assert_eq!(pending_bytes(&writer).unwrap(), 0);
         assert!(!checkpointer.run_if_due().unwrap());
     }
 }

@@ -70,8 +70,10 @@ pub(super) fn open_or_create(paths: &LogPaths) -> Result<Connection, StoreError>
         create(paths)?;
     }
     private::file(&database).map_err(|error| StoreError::io(&database, &error))?;
-    let connection = open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    bring_up_to_date(&connection).map_err(|error| StoreError::sql(&database, &error))?;
+    let (connection, version) = open(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if version < VERSION {
+        bring_up_to_date(&connection).map_err(|error| StoreError::sql(&database, &error))?;
+    }
     Ok(connection)
 }
 
@@ -79,22 +81,20 @@ pub(super) fn open_or_create(paths: &LogPaths) -> Result<Connection, StoreError>
 pub(super) fn open_read_only(paths: &LogPaths) -> Result<Connection, StoreError> {
     let database = paths.database();
     match database.try_exists() {
-        Ok(true) => open(paths, OpenFlags::SQLITE_OPEN_READ_ONLY),
+        Ok(true) => open(paths, OpenFlags::SQLITE_OPEN_READ_ONLY).map(|(connection, _)| connection),
         Ok(false) => Err(StoreError::Missing(database)),
         Err(error) => Err(StoreError::io(&database, &error)),
     }
 }
 
-fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
+/// Opens the log, and tells its version.
+fn open(paths: &LogPaths, mode: OpenFlags) -> Result<(Connection, i64), StoreError> {
     let database = paths.database();
     let sql = |error: rusqlite::Error| StoreError::sql(&database, &error);
     let connection = Connection::open_with_flags(&database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql)?;
     settled(|| configure(&connection)).map_err(sql)?;
-    let (found, application): (i64, i64) = settled(|| {
-        let query = "SELECT user_version, application_id FROM pragma_user_version, pragma_application_id";
-        connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
-    })
-    .map_err(sql)?;
+    let number = |name: &str| settled(|| connection.pragma_query_value(None, name, |row| row.get(0))).map_err(sql);
+    let (found, application): (i64, i64) = (number("user_version")?, number("application_id")?);
     if application != APPLICATION_ID {
         return Err(StoreError::Damaged {
             path: database,
@@ -104,17 +104,13 @@ fn open(paths: &LogPaths, mode: OpenFlags) -> Result<Connection, StoreError> {
     if found > VERSION {
         return Err(StoreError::TooNew { path: database, found, supported: VERSION });
     }
-    Ok(connection)
+    Ok((connection, found))
 }
 
 /// Takes the steps that the log lacks, all or none. Whoever opens it meanwhile waits for the lock and finds it done.
 fn bring_up_to_date(connection: &Connection) -> rusqlite::Result<()> {
-    let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    if version(connection)? >= VERSION {
-        return Ok(());
-    }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let found: i64 = version(&transaction)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for (made, step) in STEPS.iter().filter(|(made, _)| *made > found) {
         step(&transaction)?;
         transaction.pragma_update(None, "user_version", made)?;

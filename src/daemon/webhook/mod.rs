@@ -68,7 +68,7 @@ impl Listener {
         let listener = Listener {
             directories: directories.clone(),
             keyring: Keyring::of(directories),
-            syncer: Syncer::start(&paths, Checkpointer::open(&paths)?)?,
+            syncer: Syncer::start(&paths, Checkpointer::of(&paths))?,
             writer: Mutex::new(writer),
             ringer,
             pulse,

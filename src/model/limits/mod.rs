@@ -11,6 +11,9 @@ pub use sources::*;
 
 /// Largest JSON body of one frame, in bytes, in either direction. A published part of wire v1 (PROTOCOL.md).
 pub const MAX_FRAME_BYTES: usize = 65_536;
+/// Room that a client makes before it reads from its hub, in bytes: most events fit, so that one system call brings one,
+/// where a buffer that grows from nothing takes four.
+pub const CLIENT_READ_BYTES: usize = 4 * 1024;
 /// How many repository filters one subscription may carry. Published in wire v1.
 pub const MAX_FILTERS: usize = 64;
 /// How many exact event types one subscription may carry; the same size as the filters, for the same reason: a
