@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::runtime;
@@ -122,7 +122,7 @@ async fn boot(
     let mut signals = Signals::listen(Reload::of(&plan.directories))?;
     tokio::spawn(pulse.clone().beat());
     let mut ready = Ready::default();
-    let (in_use, elsewhere) = watch::channel(false);
+    let (unused_since, elsewhere) = watch::channel(Some(Instant::now()));
     let company = Company { pulse, elsewhere };
     let hub = if plan.hub { Some(HubRole::take(&mut plan, company, &mut ready)?) } else { None };
     let bell_file = LogPaths::new(&plan.directories.state).bell();
@@ -139,8 +139,9 @@ async fn boot(
     // Beside a hub the listener does not leave by itself; the hub leaves with it when both are idle.
     let idle_exit = plan.idle_exit.filter(|_| hub.is_none());
     let (stop, _) = watch::channel(());
-    let mut listening =
-        listener.map(|listener| listener.start(Terms { stop: stop.subscribe(), in_use, idle_exit })).transpose()?;
+    let mut listening = listener
+        .map(|listener| listener.start(Terms { stop: stop.subscribe(), unused_since, idle_exit }))
+        .transpose()?;
     let hub_ended = match hub {
         Some(hub) => Some(hub.run(&mut signals, listening.as_mut()).await),
         None => None,
@@ -186,7 +187,7 @@ impl HubRole {
         // A passed socket is the manager's to watch over.
         let place = (!activated).then(|| Place::of(&broadcast_path)).transpose()?;
         (ready.broadcast, ready.doorbell) = (Some(broadcast_path), Some(doorbell_path));
-        let (bell, heard) = bell()?;
+        let (bell, heard) = bell();
         Ok(HubRole {
             lock,
             service: Service::open(&LogPaths::new(&directories.state), place, plan.idle_exit, company)?,

@@ -62,8 +62,8 @@ pub enum HubError {
 pub struct Company {
     /// The loop's part in the watchdog.
     pub pulse: Pulse,
-    /// Whether the listener of the same process is in use.
-    pub elsewhere: watch::Receiver<bool>,
+    /// Since when the listener of the same process has not been in use; none while it is.
+    pub elsewhere: watch::Receiver<Option<Instant>>,
 }
 
 /// What the service was started with.
@@ -76,7 +76,7 @@ pub struct Service {
     place: Option<Place>,
     log: Place,
     pulse: Pulse,
-    elsewhere: watch::Receiver<bool>,
+    elsewhere: watch::Receiver<Option<Instant>>,
     checkpoints: thread_mpsc::SyncSender<()>,
     rows_since_checkpoint: usize,
     peers: HashMap<SubscriberId, Arc<Peer>>,
@@ -161,8 +161,7 @@ impl Service {
                         self.learn(fact)?;
                     }
                 }
-                rung = arrivals.bell.rung() => {
-                    rung?;
+                () = arrivals.bell.rung() => {
                     // Who rings has committed, to the log that is there now.
                     if self.log.is_lost() {
                         return Err(HubError::LostLog(self.log.path().to_owned()));
@@ -176,10 +175,7 @@ impl Service {
                     }
                     self.hub.rang();
                 }
-                Ok(()) = self.elsewhere.changed() => {
-                    let in_use = *self.elsewhere.borrow_and_update();
-                    self.hub.busy_elsewhere(in_use, Instant::now());
-                }
+                Ok(()) = self.elsewhere.changed(), if self.hub.is_used_elsewhere() => self.look_elsewhere(),
                 () = tokio::task::yield_now(), if busy => {}
                 () = until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
@@ -188,10 +184,21 @@ impl Service {
                     } else if arrivals.at_the_door() {
                         self.hub.knocked(now);
                     } else {
-                        return Ok(Ended::Idle);
+                        self.look_elsewhere();
+                        if self.hub.is_idle(now) {
+                            return Ok(Ended::Idle);
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// Only when the hub would leave: to hear of each connection would wake this loop twice for every delivery.
+    fn look_elsewhere(&mut self) {
+        match *self.elsewhere.borrow_and_update() {
+            None => self.hub.used_elsewhere(),
+            Some(since) => self.hub.unused_elsewhere(since),
         }
     }
 

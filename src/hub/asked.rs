@@ -20,6 +20,12 @@ impl Hub {
         self.idle_since.zip(self.identity.idle_exit).is_some_and(|(since, after)| now >= since + after)
     }
 
+    /// Whether the hub stays only because another part of this process is in use.
+    #[must_use]
+    pub fn is_used_elsewhere(&self) -> bool {
+        self.used_elsewhere
+    }
+
     /// How many subscribers there are.
     #[must_use]
     pub fn subscribers(&self) -> usize {

@@ -73,7 +73,7 @@ pub struct Hub {
     idle_since: Option<Instant>,
     /// How many have come in and not subscribed yet.
     guests: usize,
-    busy_elsewhere: bool,
+    used_elsewhere: bool,
     delivered: u64,
     unreadable_rows: u64,
 }
@@ -98,7 +98,7 @@ impl Hub {
             owed: BTreeSet::new(),
             idle_since: Some(identity.started),
             guests: 0,
-            busy_elsewhere: false,
+            used_elsewhere: false,
             delivered: 0,
             unreadable_rows: 0,
             identity,
@@ -187,10 +187,17 @@ impl Hub {
         self.rest(now);
     }
 
-    /// Another part of this process is in use, or is no more; as long as it is, the hub is not idle.
-    pub fn busy_elsewhere(&mut self, busy: bool, now: Instant) {
-        self.busy_elsewhere = busy;
-        self.rest(now);
+    /// Another part of this process is in use, which is why the hub is not idle, until [`Hub::unused_elsewhere`].
+    pub fn used_elsewhere(&mut self) {
+        (self.used_elsewhere, self.idle_since) = (true, None);
+    }
+
+    /// The other part has not been in use since then.
+    pub fn unused_elsewhere(&mut self, since: Instant) {
+        if std::mem::take(&mut self.used_elsewhere) {
+            self.rest(since);
+        }
+        self.idle_since = self.idle_since.map(|idle_since| idle_since.max(since));
     }
 
     /// A socket that was full has room.
@@ -245,7 +252,7 @@ impl Hub {
     // ---- within ----
 
     fn rest(&mut self, now: Instant) {
-        let idle = self.subscribers.is_empty() && self.guests == 0 && !self.busy_elsewhere;
+        let idle = self.subscribers.is_empty() && self.guests == 0 && !self.used_elsewhere;
         self.idle_since = idle.then_some(now);
     }
 

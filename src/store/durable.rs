@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::LogPaths;
 use super::checkpoint::Checkpointer;
+use crate::model::limits::{CHECKPOINT_LOOK_EVERY, SYNC_GATHER};
 
 /// Handle of the thread that syncs. Dropping it ends the thread.
 #[derive(Clone, Debug)]
@@ -22,14 +23,21 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// Starts the thread. It also checkpoints, after it has answered: a listener may be the only process there is.
+    /// Starts the thread, and another one that checkpoints: a listener may be the only process there is.
     pub fn start(paths: &LogPaths, checkpointer: Checkpointer) -> io::Result<Syncer> {
         let (waiting, requests) = mpsc::channel();
         let paths = paths.clone();
         let works = Arc::new(AtomicBool::new(true));
         let still_works = Arc::clone(&works);
+        let (look, due) = mpsc::sync_channel(1);
+        thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            while due.recv().is_ok() {
+                // One that fails is tried again after further commits; the rows are safe where they are.
+                let _ = checkpointer.run_if_due();
+            }
+        })?;
         thread::Builder::new().name("sync".into()).spawn(move || {
-            run(&requests, &paths, &checkpointer);
+            run(&requests, &paths, &look);
             still_works.store(false, Ordering::Release);
         })?;
         Ok(Syncer { waiting, works })
@@ -52,11 +60,14 @@ impl Syncer {
     }
 }
 
-fn run(requests: &mpsc::Receiver<oneshot::Sender<io::Result<()>>>, paths: &LogPaths, checkpointer: &Checkpointer) {
+type Requests = mpsc::Receiver<oneshot::Sender<io::Result<()>>>;
+
+fn run(requests: &Requests, paths: &LogPaths, look: &mpsc::SyncSender<()>) {
     let mut wal = None;
+    let (mut together, mut since_look) = (1, 0);
     while let Ok(first) = requests.recv() {
-        // Whoever has asked by now has committed by now, so one sync serves all of them.
-        let waiting: Vec<_> = std::iter::once(first).chain(requests.try_iter()).collect();
+        let waiting = gather(requests, first, together);
+        together = waiting.len();
         let outcome = sync_wal(&mut wal, paths);
         let failure = outcome.as_ref().err().map(|error| (error.kind(), error.to_string()));
         for answer in waiting {
@@ -66,8 +77,35 @@ fn run(requests: &mpsc::Receiver<oneshot::Sender<io::Result<()>>>, paths: &LogPa
         if failure.is_some() {
             return;
         }
-        // A checkpoint that fails is tried again after the next commit; the rows are safe where they are.
-        let _ = checkpointer.run_if_due();
+        if since_look == 0 {
+            // A full channel means that the thread is about to look anyway.
+            let _ = look.try_send(());
+        }
+        since_look += together;
+        if since_look >= CHECKPOINT_LOOK_EVERY {
+            since_look = 0;
+        }
+    }
+}
+
+/// Everybody who shares a sync: whoever has asked by now has committed by now. Those who were answered together come back
+/// one after the other, and a sync for the first of them would have the others wait for two; so for as many as last time
+/// it waits, as long as each comes soon after the one before. Whoever comes alone waits for nobody.
+fn gather(
+    requests: &Requests,
+    first: oneshot::Sender<io::Result<()>>,
+    expected: usize,
+) -> Vec<oneshot::Sender<io::Result<()>>> {
+    let mut waiting = vec![first];
+    loop {
+        waiting.extend(requests.try_iter());
+        if waiting.len() >= expected {
+            return waiting;
+        }
+        match requests.recv_timeout(SYNC_GATHER) {
+            Ok(next) => waiting.push(next),
+            Err(_) => return waiting,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::{LogPaths, StoreError, checkpoint, schema};
 use crate::model::event::Draft;
 use crate::model::id::{EventId, IdGenerator, Seq};
-use crate::model::limits::{CHECKPOINT_LOOK_EVERY, CHECKPOINT_WAL_BYTES};
+use crate::model::limits::{CHECKPOINT_ALONE_BYTES, CHECKPOINT_LOOK_EVERY};
 use crate::model::text::one_line;
 use crate::sys::wake::TouchFile;
 
@@ -87,9 +87,9 @@ impl Writer {
         let look = self.calls_since_look == 0;
         self.calls_since_look = (self.calls_since_look + 1) % CHECKPOINT_LOOK_EVERY;
         // The file keeps its size when SQLite starts it over, so a large one only says that a look is worth it.
-        let large = |wal: std::fs::Metadata| wal.len() > CHECKPOINT_WAL_BYTES;
+        let large = |wal: std::fs::Metadata| wal.len() > CHECKPOINT_ALONE_BYTES;
         if look && std::fs::metadata(self.paths.wal()).is_ok_and(large) {
-            checkpoint::run_if_due(&self.connection).map_err(|error| self.error(&error))?;
+            checkpoint::run_alone(&self.connection).map_err(|error| self.error(&error))?;
         }
         Ok(())
     }
@@ -124,7 +124,8 @@ pub(super) fn insert(
     let id = ids.next(now);
     let text = id.to_string();
     let received_at = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let fields = serde_json::Value::Object(draft.fields.clone()).to_string();
+    // A map of names and values always is JSON.
+    let fields = serde_json::to_string(&draft.fields).unwrap_or_default();
     let delivery_id = draft.delivery_id.as_deref().unwrap_or(&text);
     // ON CONFLICT DO NOTHING would use up a sequence number for every duplicate, and the holes would make a gap's
     // count of missing rows wrong.

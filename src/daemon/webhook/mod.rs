@@ -87,8 +87,8 @@ impl Listener {
 pub struct Terms {
     /// Changes when it has to stop.
     pub stop: watch::Receiver<()>,
-    /// Whether it is in use: whether there is a connection.
-    pub in_use: watch::Sender<bool>,
+    /// Since when it has not been in use, which is without a connection; none while it is.
+    pub unused_since: watch::Sender<Option<std::time::Instant>>,
     /// How long it stays without a connection. Only for a socket that a manager keeps: what comes later waits there.
     pub idle_exit: Option<Duration>,
 }
@@ -110,7 +110,7 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, terms: Ter
             Some(_) = connections.join_next() => {
                 if connections.is_empty() {
                     idle_since = Instant::now();
-                    terms.in_use.send_replace(false);
+                    terms.unused_since.send_replace(Some(idle_since.into_std()));
                 }
                 continue;
             }
@@ -124,7 +124,7 @@ pub async fn serve(listener: Listener, socket: std::net::TcpListener, terms: Ter
                     let _place = place;
                     connection(stream, listener, stop).await;
                 });
-                terms.in_use.send_if_modified(|in_use| !std::mem::replace(in_use, true));
+                terms.unused_since.send_if_modified(|unused_since| unused_since.take().is_some());
             }
             (Err(error), _) => accepting.failed(error).await?,
             (_, Err(_closed)) => break Ended::Stopped,

@@ -18,6 +18,7 @@ use crate::model::limits::{MAX_GITHUB_DELIVERY_BYTES, MAX_NAME_BYTES, MAX_PAYLOA
 
 pub mod api;
 mod fields;
+mod payload;
 mod summary;
 mod tables;
 #[cfg(test)]
@@ -106,7 +107,7 @@ pub fn accept(delivery: &Delivery<'_>) -> Result<Accepted, Reject> {
     if text.len() > MAX_PAYLOAD_BYTES {
         return Err(Reject::TooLarge);
     }
-    let payload: Value = serde_json::from_str(&text).map_err(Reject::BadJson)?;
+    let payload = payload::read(delivery.event, &text).map_err(Reject::BadJson)?;
     if !payload.is_object() {
         return Err(Reject::NotAnObject);
     }

@@ -114,14 +114,22 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a reader that may not write begins to read before it believes that the write-ahead log needs a recovery.
 /// What it waits for is a few stores to memory by a writer that has just finished.
 pub const UNSETTLED_READS: usize = 100;
-/// Growth of the write-ahead log after which it is checkpointed, in bytes: about 200 commits, and few enough
-/// that the first opener after a crash recovers it in milliseconds.
-pub const CHECKPOINT_WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// After how many commits a writer or the hub looks again whether a checkpoint is due: a third of what fills the
+/// Growth of the write-ahead log after which it is checkpointed, in bytes. The commit with which the log then starts over
+/// waits for the disk, as SQLite has it sync the new header; with this that is one delivery of 22 KB in 150, or one small
+/// event in 400. Few enough that the first opener after a crash recovers it in milliseconds.
+pub const CHECKPOINT_WAL_BYTES: u64 = 8 * 1024 * 1024;
+/// The same for a writer, who does it only where no service has: with the bound above it would be done by whoever looks
+/// first, and that would be the one for whom others wait.
+pub const CHECKPOINT_ALONE_BYTES: u64 = CHECKPOINT_WAL_BYTES / 2 * 3;
+/// After how many commits a writer or the hub looks again whether a checkpoint is due: a sixth of what fills the
 /// bound above with usual events.
 pub const CHECKPOINT_LOOK_EVERY: usize = 64;
-/// Size to which SQLite truncates the write-ahead log when it starts over, in bytes.
-pub const WAL_SIZE_LIMIT: u64 = 16 * 1024 * 1024;
+/// Size to which SQLite truncates the write-ahead log when it starts over, in bytes, and from which on a commit waits so
+/// that it can: a second of a thousand deliveries, so that less than one in a hundred waits.
+pub const WAL_SIZE_LIMIT: u64 = 64 * 1024 * 1024;
+/// How long a sync that others are expected to share waits for the next of them: a tenth of what the fastest disks take
+/// for it, and several times what a sender needs to come back.
+pub const SYNC_GATHER: Duration = Duration::from_micros(100);
 /// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
 pub const CACHE_KIB: i64 = 1_024;
 /// Newest rows that are looked at one by one for a time, because clocks disagree by seconds: some milliseconds …

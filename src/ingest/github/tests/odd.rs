@@ -120,7 +120,11 @@ proptest! {
             let places = places(event, &payload);
             *payload.pointer_mut(&places[which.index(places.len())]).unwrap() = value;
         }
-        let draft = draft_of(event, &payload.to_string());
+        let text = payload.to_string();
+        let draft = draft_of(event, &text);
+        // What was read of it is all that is asked for.
+        let all = told(event, &payload, ingest_method::WEBHOOK);
+        prop_assert_eq!(told(event, &payload::read(event, &text).unwrap(), ingest_method::WEBHOOK), all);
         for value in draft.fields.values() {
             let fits = |text: &str| !text.is_empty() && text.len() <= MAX_FIELD_TEXT_BYTES;
             prop_assert!(value.as_str().map_or(value.is_boolean() || value.is_i64(), fits), "{value}");
