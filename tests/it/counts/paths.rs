@@ -37,8 +37,8 @@ pub struct Path {
 
 /// So many that several looks at the size of the log are among them.
 const MANY: Unit = Unit::Event(256);
-/// Of a thousand frames each.
-const FEW: Unit = Unit::Event(32);
+/// Of a thousand frames each, and so few that no look is among them.
+const FEW: Unit = Unit::Event(24);
 
 pub const PATHS: &[Path] = &[
     Path { name: "emit: exec to exit", unit: Unit::Run, run: emit },
