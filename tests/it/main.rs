@@ -26,6 +26,8 @@ mod checkout;
 mod command_source;
 mod commits;
 #[cfg(target_os = "linux")]
+mod counts;
+#[cfg(target_os = "linux")]
 mod docker;
 #[cfg(target_os = "linux")]
 mod durability;
