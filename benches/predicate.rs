@@ -80,7 +80,7 @@ fn record() -> Record {
         received_at: 7,
         ingest_method: ingest_method::EMIT.into(),
         summary: draft.summary,
-        fields: draft.fields,
+        fields: draft.fields.into(),
     };
     Record::new(Seq(1), event, Some(json!({"run": {"status": "completed"}}).to_string()))
 }
