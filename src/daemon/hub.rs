@@ -207,11 +207,12 @@ impl Service {
         if let Some(read) = self.hub.next_read() {
             self.read_page(&read)?;
         }
-        while let Some(question) = self.hub.next_question() {
-            self.judge.ask(question)?;
-        }
         while let Some(id) = self.hub.next_write() {
             self.write(id);
+        }
+        // After the writes: the threads that answer take a processor, which those who need no answer are waiting for.
+        while let Some(question) = self.hub.next_question() {
+            self.judge.ask(question)?;
         }
         // Also when nothing was read: what has just been written may have made room for more.
         Ok(self.hub.wants_rows())
