@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc as thread_mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -27,7 +26,7 @@ use crate::model::event::ingest_method;
 use crate::model::frame::{Said, Subscribe};
 use crate::model::limits::{ACCEPT_BACK_OFF, CHECKPOINT_LOOK_EVERY, DRAIN_TIMEOUT, PAGE_BYTES, WRITE_SLICES};
 use crate::model::row::Row;
-use crate::store::checkpoint::Checkpointer;
+use crate::store::checkpoint::Checkpoints;
 use crate::store::{LogPaths, Reader, StoreError};
 use crate::sys::peer::Peer;
 use crate::sys::wake::{TouchFile, WakeWatch};
@@ -77,7 +76,7 @@ pub struct Service {
     log: Place,
     pulse: Pulse,
     elsewhere: watch::Receiver<Option<Instant>>,
-    checkpoints: thread_mpsc::SyncSender<()>,
+    checkpoints: Checkpoints,
     rows_since_checkpoint: usize,
     peers: HashMap<SubscriberId, Arc<Peer>>,
     judge: Judge,
@@ -114,7 +113,9 @@ impl Service {
             log: Place::of(&paths.database())?,
             pulse: company.pulse,
             elsewhere: company.elsewhere,
-            checkpoints: checkpoint_thread(Checkpointer::of(paths))?,
+            checkpoints: Checkpoints::start(paths, |error| {
+                warn!(%error, "the write-ahead log could not be checkpointed");
+            })?,
             rows_since_checkpoint: 0,
             peers: HashMap::new(),
             judge: Judge::new(paths, sender.clone()),
@@ -244,8 +245,7 @@ impl Service {
             self.rows_since_checkpoint += rows;
             if self.rows_since_checkpoint >= CHECKPOINT_LOOK_EVERY {
                 self.rows_since_checkpoint = 0;
-                // A full channel means that the thread is about to look anyway.
-                let _ = self.checkpoints.try_send(());
+                self.checkpoints.look();
             }
         }
         Ok(())
@@ -386,17 +386,4 @@ fn announce(row: &Row) {
         Row::Unreadable(row) => error!(seq = row.seq.0, problem = %row.problem, "a row of the log cannot be read"),
         Row::Lost(lost) => warn!(rows = lost.missed, "rows were pruned before they were read"),
     }
-}
-
-/// A thread that checkpoints when it is told that rows have come. It ends when the service does.
-fn checkpoint_thread(checkpointer: Checkpointer) -> io::Result<thread_mpsc::SyncSender<()>> {
-    let (due, wait) = thread_mpsc::sync_channel(1);
-    thread::Builder::new().name("checkpoint".into()).spawn(move || {
-        while wait.recv().is_ok() {
-            if let Err(error) = checkpointer.run_if_due() {
-                warn!(%error, "the write-ahead log could not be checkpointed");
-            }
-        }
-    })?;
-    Ok(due)
 }

@@ -8,6 +8,9 @@
 //! also under a load that never pauses.
 
 use std::cell::OnceCell;
+use std::io;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -15,9 +18,35 @@ use rusqlite::Connection;
 use super::{LogPaths, StoreError, schema};
 use crate::model::limits::{BUSY_TIMEOUT, CHECKPOINT_ALONE_BYTES, CHECKPOINT_WAL_BYTES, WAL_SIZE_LIMIT};
 
-/// A connection that does nothing but checkpoint, for a thread of its own.
+/// A thread that looks whether a checkpoint is due when it is told that rows have come. It ends with this.
 #[derive(Debug)]
-pub struct Checkpointer {
+pub struct Checkpoints(mpsc::SyncSender<()>);
+
+impl Checkpoints {
+    /// Starts it. `failed` hears of what went wrong; the next look tries again.
+    pub fn start(paths: &LogPaths, failed: impl Fn(StoreError) + Send + 'static) -> io::Result<Checkpoints> {
+        let checkpointer = Checkpointer::of(paths);
+        let (look, due) = mpsc::sync_channel(1);
+        thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            while due.recv().is_ok() {
+                if let Err(error) = checkpointer.run_if_due() {
+                    failed(error);
+                }
+            }
+        })?;
+        Ok(Checkpoints(look))
+    }
+
+    /// Has it look. Never waits.
+    pub fn look(&self) {
+        // A full channel means that it is about to look anyway.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// A connection that does nothing but checkpoint.
+#[derive(Debug)]
+struct Checkpointer {
     connection: OnceCell<Connection>,
     paths: LogPaths,
     /// From which size of the write-ahead log on a commit may have to wait, in bytes.
@@ -26,15 +55,14 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     /// Of this log, which is opened when there is something to look at for the first time.
-    #[must_use]
-    pub fn of(paths: &LogPaths) -> Checkpointer {
+    fn of(paths: &LogPaths) -> Checkpointer {
         Checkpointer { connection: OnceCell::new(), paths: paths.clone(), bound: WAL_SIZE_LIMIT }
     }
 
     /// Checkpoints if enough pages wait for it. Waits for no reader, and lets a writer wait only if commits have come
     /// during every checkpoint until the log was at its bound: it starts over when all of it is in the database, which
     /// under a load without a pause happens only if a writer waits for once.
-    pub fn run_if_due(&self) -> Result<bool, StoreError> {
+    fn run_if_due(&self) -> Result<bool, StoreError> {
         let connection = self.connection()?;
         let failed = |error| StoreError::sql(&self.paths.database(), &error);
         let state = State::of(connection).map_err(failed)?;

@@ -12,7 +12,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::LogPaths;
-use super::checkpoint::Checkpointer;
+use super::checkpoint::Checkpoints;
 use crate::model::limits::{CHECKPOINT_LOOK_EVERY, SYNC_GATHER};
 
 /// Handle of the thread that syncs. Dropping it ends the thread.
@@ -24,20 +24,15 @@ pub struct Syncer {
 
 impl Syncer {
     /// Starts the thread, and another one that checkpoints: a listener may be the only process there is.
-    pub fn start(paths: &LogPaths, checkpointer: Checkpointer) -> io::Result<Syncer> {
+    pub fn start(paths: &LogPaths) -> io::Result<Syncer> {
         let (waiting, requests) = mpsc::channel();
         let paths = paths.clone();
         let works = Arc::new(AtomicBool::new(true));
         let still_works = Arc::clone(&works);
-        let (look, due) = mpsc::sync_channel(1);
-        thread::Builder::new().name("checkpoint".into()).spawn(move || {
-            while due.recv().is_ok() {
-                // One that fails is tried again after further commits; the rows are safe where they are.
-                let _ = checkpointer.run_if_due();
-            }
-        })?;
+        // One that fails is tried again after further commits; the rows are safe where they are.
+        let checkpoints = Checkpoints::start(&paths, |_| {})?;
         thread::Builder::new().name("sync".into()).spawn(move || {
-            run(&requests, &paths, &look);
+            run(&requests, &paths, &checkpoints);
             still_works.store(false, Ordering::Release);
         })?;
         Ok(Syncer { waiting, works })
@@ -62,7 +57,7 @@ impl Syncer {
 
 type Requests = mpsc::Receiver<oneshot::Sender<io::Result<()>>>;
 
-fn run(requests: &Requests, paths: &LogPaths, look: &mpsc::SyncSender<()>) {
+fn run(requests: &Requests, paths: &LogPaths, checkpoints: &Checkpoints) {
     let mut wal = None;
     let (mut together, mut since_look) = (1, 0);
     while let Ok(first) = requests.recv() {
@@ -78,8 +73,7 @@ fn run(requests: &Requests, paths: &LogPaths, look: &mpsc::SyncSender<()>) {
             return;
         }
         if since_look == 0 {
-            // A full channel means that the thread is about to look anyway.
-            let _ = look.try_send(());
+            checkpoints.look();
         }
         since_look += together;
         if since_look >= CHECKPOINT_LOOK_EVERY {

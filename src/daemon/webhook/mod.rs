@@ -29,7 +29,6 @@ use super::ringer::Ringer;
 use super::watchdog::Pulse;
 use crate::config::directories::Directories;
 use crate::model::limits;
-use crate::store::checkpoint::Checkpointer;
 use crate::store::durable::Syncer;
 use crate::store::{LogPaths, StoreError, Writer};
 use keyring::Keyring;
@@ -68,7 +67,7 @@ impl Listener {
         let listener = Listener {
             directories: directories.clone(),
             keyring: Keyring::of(directories),
-            syncer: Syncer::start(&paths, Checkpointer::of(&paths))?,
+            syncer: Syncer::start(&paths)?,
             writer: Mutex::new(writer),
             ringer,
             pulse,

@@ -36,11 +36,10 @@ struct Wanted<'p>(&'p [&'p str]);
 
 impl<'p> Wanted<'p> {
     /// What is wanted of a member, if anything.
-    fn of(&self, is_it: impl Fn(&str) -> bool) -> Option<Vec<&'p str>> {
+    fn of(&self, name: &str) -> Option<Vec<&'p str>> {
         let mut below = self.0.iter().filter_map(|pointer| {
-            let pointer = pointer.strip_prefix('/')?;
-            let (name, rest) = pointer.split_at(pointer.find('/').unwrap_or(pointer.len()));
-            is_it(name).then_some(rest)
+            let rest = pointer.strip_prefix('/')?.strip_prefix(name)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
         });
         let first = below.next()?;
         Some(std::iter::once(first).chain(below).collect())
@@ -90,7 +89,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
         let mut members = Vec::new();
         loop {
             let place = members.len();
-            let member = match self.of(|name| name.parse() == Ok(place)) {
+            let member = match self.of(&place.to_string()) {
                 Some(below) => list.next_element_seed(Wanted(&below))?,
                 None => list.next_element_seed(Passed)?.map(|()| Value::Null),
             };
@@ -132,7 +131,7 @@ impl<'p> Visitor<'_> for Name<'_, 'p> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.of(|wanted| wanted == name).map(|below| (name.to_owned(), below)))
+        Ok(self.0.of(name).map(|below| (name.to_owned(), below)))
     }
 }
 
