@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::LogPaths;
 use super::checkpoint::Checkpoints;
-use crate::model::limits::{CHECKPOINT_LOOK_EVERY, SYNC_GATHER};
+use crate::model::limits::CHECKPOINT_LOOK_EVERY;
 
 /// Handle of the thread that syncs. Dropping it ends the thread.
 #[derive(Clone, Debug)]
@@ -59,10 +59,11 @@ type Requests = mpsc::Receiver<oneshot::Sender<io::Result<()>>>;
 
 fn run(requests: &Requests, paths: &LogPaths, checkpoints: &Checkpoints) {
     let mut wal = None;
-    let (mut together, mut since_look) = (1, 0);
+    let mut since_look = 0;
     while let Ok(first) = requests.recv() {
-        let waiting = gather(requests, first, together);
-        together = waiting.len();
+        // Everybody who has asked by now has committed by now.
+        let waiting: Vec<_> = std::iter::once(first).chain(requests.try_iter()).collect();
+        let together = waiting.len();
         let outcome = sync_wal(&mut wal, paths);
         let failure = outcome.as_ref().err().map(|error| (error.kind(), error.to_string()));
         for answer in waiting {
@@ -78,27 +79,6 @@ fn run(requests: &Requests, paths: &LogPaths, checkpoints: &Checkpoints) {
         since_look += together;
         if since_look >= CHECKPOINT_LOOK_EVERY {
             since_look = 0;
-        }
-    }
-}
-
-/// Everybody who shares a sync: whoever has asked by now has committed by now. Those who were answered together come back
-/// one after the other, and a sync for the first of them would have the others wait for two; so for as many as last time
-/// it waits, as long as each comes soon after the one before. Whoever comes alone waits for nobody.
-fn gather(
-    requests: &Requests,
-    first: oneshot::Sender<io::Result<()>>,
-    expected: usize,
-) -> Vec<oneshot::Sender<io::Result<()>>> {
-    let mut waiting = vec![first];
-    loop {
-        waiting.extend(requests.try_iter());
-        if waiting.len() >= expected {
-            return waiting;
-        }
-        match requests.recv_timeout(SYNC_GATHER) {
-            Ok(next) => waiting.push(next),
-            Err(_) => return waiting,
         }
     }
 }

@@ -127,9 +127,6 @@ pub const CHECKPOINT_LOOK_EVERY: usize = 64;
 /// Size to which SQLite truncates the write-ahead log when it starts over, in bytes, and from which on a commit waits so
 /// that it can: a second of a thousand deliveries, so that less than one in a hundred waits.
 pub const WAL_SIZE_LIMIT: u64 = 64 * 1024 * 1024;
-/// How long a sync that others are expected to share waits for the next of them: a tenth of what the fastest disks take
-/// for it, and several times what a sender needs to come back.
-pub const SYNC_GATHER: Duration = Duration::from_micros(100);
 /// Page cache of one connection, in KiB. The hub reads the newest pages only; more would sit idle.
 pub const CACHE_KIB: i64 = 1_024;
 /// Newest rows that are looked at one by one for a time, because clocks disagree by seconds: some milliseconds …
