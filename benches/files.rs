@@ -77,7 +77,9 @@ pub fn watch(arguments: &[String]) {
     let mut reader = inotify::Reader::new(&events, &mut buffer);
     loop {
         let event = reader.next().unwrap();
-        let number = event.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // Only the end of the watch, with its directory, has no name.
+        let Some(name) = event.file_name() else { return };
+        let number = name.to_str().unwrap().parse().unwrap();
         out.write_all(&frame(number)).unwrap();
     }
 }

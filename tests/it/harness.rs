@@ -4,6 +4,7 @@
 //! Nothing here waits for the clock. A process is ready when it says so, a wait is attached when it says so, and the
 //! patience below only keeps a broken program from hanging the tests.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -347,6 +348,33 @@ fn lines(pipe: impl Pipe) -> mpsc::Receiver<String> {
         }
     });
     receiver
+}
+
+/// What a process has said in lines of JSON, and nobody has asked for yet.
+#[derive(Default)]
+pub struct Said(VecDeque<Value>);
+
+impl Said {
+    /// The next of its lines for which this holds; others are kept.
+    #[track_caller]
+    pub fn first(&mut self, process: &mut Process, holds: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.0.iter().position(&holds) {
+            return self.0.remove(at).expect("it is there");
+        }
+        loop {
+            let line = process.line();
+            let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            if holds(&said) {
+                return said;
+            }
+            self.0.push_back(said);
+        }
+    }
+
+    /// Everything that nobody has asked for.
+    pub fn rest(&mut self) -> Vec<Value> {
+        self.0.drain(..).collect()
+    }
 }
 
 /// A subscriber that knows nothing but PROTOCOL.md.

@@ -3,7 +3,6 @@
 //!
 //! `.ci/run` installs them, where `WAITBUS_TEST_VENVS` says; a test whose client is not there skips by name.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, Process, environment, skip, works};
+use crate::harness::{Bus, Process, Said, environment, skip, works};
 use crate::mcp::{HANDSHAKES, STATELESS, inside, subscribers};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +58,7 @@ struct Driver {
     process: Process,
     next: u64,
     /// What has come and nobody has asked for.
-    unread: VecDeque<Value>,
+    unread: Said,
 }
 
 impl Driver {
@@ -82,7 +81,7 @@ impl Driver {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let mut command = bus.wrapped(&words, &["mcp"]);
         command.stdin(Stdio::piped());
-        let mut driver = Driver { process: Process::start(command), next: 0, unread: VecDeque::new() };
+        let mut driver = Driver { process: Process::start(command), next: 0, unread: Said::default() };
         assert_eq!(driver.first(|said| said.get("agreed").is_some())["agreed"], revision);
         driver
     }
@@ -100,17 +99,7 @@ impl Driver {
     /// The next thing that it says for which this holds; others are kept.
     #[track_caller]
     fn first(&mut self, holds: impl Fn(&Value) -> bool) -> Value {
-        if let Some(at) = self.unread.iter().position(&holds) {
-            return self.unread.remove(at).expect("it is there");
-        }
-        loop {
-            let line = self.process.line();
-            let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            if holds(&said) {
-                return said;
-            }
-            self.unread.push_back(said);
-        }
+        self.unread.first(&mut self.process, holds)
     }
 
     /// How a task ended.
@@ -309,7 +298,7 @@ fn a_subscription_rings_until_it_ends(bus: &Bus, driver: &mut Driver) {
     subscribers(bus, 0);
     bus.ok(&event);
     driver.tool("mark", &json!({}));
-    assert_eq!(driver.unread, Vec::<Value>::new());
+    assert_eq!(driver.unread.rest(), Vec::<Value>::new());
 }
 
 fn a_cancelled_wait_is_gone(bus: &Bus, driver: &mut Driver) {

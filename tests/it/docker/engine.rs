@@ -72,6 +72,19 @@ pub fn docker(test: &str) -> Option<&'static Engine> {
     shared(&SHARED, "docker", test)
 }
 
+/// A dockerd for one test, which may stop it, and the directory in which it may be started again.
+pub fn docker_of_its_own(test: &str) -> Option<(tempfile::TempDir, Engine)> {
+    if !may_run("docker", test) {
+        return None;
+    }
+    let root = new_directory();
+    let engine = Engine::private(root.path());
+    if engine.is_none() {
+        skip(test, "dockerd does not start here");
+    }
+    Some((root, engine?))
+}
+
 /// The Podman that most tests share.
 pub fn podman(test: &str) -> Option<&'static Engine> {
     static SHARED: OnceLock<Option<Engine>> = OnceLock::new();
@@ -110,12 +123,12 @@ pub fn may_run(kind: &str, test: &str) -> bool {
 }
 
 /// Short, because a socket's path may not be long, and on a file system that can hold a store.
-fn new_directory() -> tempfile::TempDir {
+pub fn new_directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap()
 }
 
 impl Engine {
-    /// A dockerd for one test, which may stop it.
+    /// A dockerd in a directory that is somebody else's.
     pub fn private(root: &Path) -> Option<Engine> {
         Engine::start("docker", root, None)
     }

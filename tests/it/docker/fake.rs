@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 
 use super::{event, told};
-use crate::harness::{Bus, Process};
+use crate::harness::{Bus, Process, Subscriber};
 
 /// The socket of an engine that does as the test says.
 struct Fake {
@@ -88,6 +88,16 @@ impl Stream {
     }
 }
 
+/// An engine whose source has looked at it, and listens; and whoever sees what is told of it.
+fn watched(bus: &Bus) -> (Fake, Process, Stream, Subscriber) {
+    let fake = Fake::new(bus);
+    let seen = bus.subscribe(&json!({"match": "source=docker"}));
+    let mut source = fake.source(bus);
+    let stream = fake.opens();
+    source.said("watches its containers");
+    (fake, source, stream, seen)
+}
+
 #[test]
 fn an_engine_that_refuses_is_named_with_its_words_and_asked_again() {
     let bus = Bus::new();
@@ -112,11 +122,7 @@ fn an_engine_that_refuses_is_named_with_its_words_and_asked_again() {
 fn what_cannot_be_read_is_passed_over_and_looked_for() {
     let bus = Bus::new();
     let _hub = bus.hub();
-    let fake = Fake::new(&bus);
-    let mut seen = bus.subscribe(&json!({"match": "source=docker"}));
-    let mut source = fake.source(&bus);
-    let mut stream = fake.opens();
-    source.said("watches its containers");
+    let (fake, mut source, mut stream, mut seen) = watched(&bus);
     stream.tell(1, "start", &Value::Null);
     assert_eq!(told(&mut seen, 1), ["start"]);
     // The end of the container is in a line of a megabyte.
@@ -155,11 +161,7 @@ fn what_cannot_be_read_is_passed_over_and_looked_for() {
 fn a_flood_is_taken_in_whole_and_in_order() {
     let bus = Bus::new();
     let _hub = bus.hub();
-    let fake = Fake::new(&bus);
-    let mut seen = bus.subscribe(&json!({"match": "source=docker"}));
-    let mut source = fake.source(&bus);
-    let mut stream = fake.opens();
-    source.said("watches its containers");
+    let (_fake, mut source, mut stream, mut seen) = watched(&bus);
     let many = 2_000;
     let writer = std::thread::spawn(move || {
         for second in 0..many {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{Engine, docker, may_run};
+use super::engine::{Engine, docker, docker_of_its_own, may_run, new_directory};
 use super::{event, observer, source, told};
 use crate::harness::{Bus, Process, skip, works};
 use crate::races::Trace;
@@ -67,13 +67,7 @@ fn named(event: &Value) -> String {
 #[test]
 fn what_an_engine_has_forgotten_is_found_by_looking() {
     let test = "what_an_engine_has_forgotten_is_found_by_looking";
-    if !may_run("docker", test) {
-        return;
-    }
-    let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
-    let Some(engine) = Engine::private(root.path()) else {
-        return skip(test, "dockerd does not start here");
-    };
+    let Some((root, engine)) = docker_of_its_own(test) else { return };
     let bus = Bus::new();
     let _hub = bus.hub();
     let loops = "trap 'exit 7' TERM; while true; do sleep 0.1; done";
@@ -131,13 +125,7 @@ fn what_an_engine_has_forgotten_is_found_by_looking() {
 #[test]
 fn an_engine_that_stops_or_crashes_is_missed_and_seen_again() {
     let test = "an_engine_that_stops_or_crashes_is_missed_and_seen_again";
-    if !may_run("docker", test) {
-        return;
-    }
-    let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
-    let Some(engine) = Engine::private(root.path()) else {
-        return skip(test, "dockerd does not start here");
-    };
+    let Some((root, engine)) = docker_of_its_own(test) else { return };
     let bus = Bus::new();
     let _hub = bus.hub();
     let mut running = source(&bus, &engine);
@@ -169,7 +157,7 @@ fn an_engine_that_is_not_there_yet_is_waited_for_without_polling() {
     if !may_run("docker", test) {
         return;
     }
-    let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
+    let root = new_directory();
     let directory = root.path().join("later");
     let bus = Bus::new();
     let _hub = bus.hub();
@@ -192,16 +180,12 @@ fn an_engine_that_is_not_there_yet_is_waited_for_without_polling() {
 #[test]
 fn a_source_makes_no_system_call_while_its_engine_is_quiet() {
     let test = "a_source_makes_no_system_call_while_its_engine_is_quiet";
-    if !may_run("docker", test) {
-        return;
-    }
     if !works(&["strace", "-o", "/dev/null", "true"]) {
         return skip(test, "strace is missing, or may not trace");
     }
+    let Some((_root, engine)) = docker_of_its_own(test) else { return };
     let bus = Bus::new();
     let _hub = bus.hub();
-    let root = tempfile::Builder::new().prefix("wb-engine-").tempdir_in("/var/tmp").unwrap();
-    let Some(engine) = Engine::private(root.path()) else { return skip(test, "dockerd does not start here") };
     engine.create("quiet0", "true", &Value::Null);
     let mut running = source(&bus, &engine);
     let trace = Trace::start(&bus, 0, &running);

@@ -11,14 +11,13 @@ mod tools;
 mod waits;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Bus, Process, Subscriber};
+use crate::harness::{Bus, Process, Said, Subscriber};
 
 /// Revisions that begin with a handshake.
 pub const HANDSHAKES: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -31,7 +30,7 @@ pub struct Client {
     revision: String,
     next: u64,
     /// What has come and nobody has asked for.
-    unread: VecDeque<Value>,
+    unread: Said,
 }
 
 impl Client {
@@ -51,7 +50,7 @@ impl Client {
     pub fn bare(bus: &Bus, revision: &str, arguments: &[&str]) -> Client {
         let mut command = bus.command(&[&["mcp"], arguments].concat());
         command.stdin(Stdio::piped());
-        Client { process: Process::start(command), revision: revision.to_owned(), next: 0, unread: VecDeque::new() }
+        Client { process: Process::start(command), revision: revision.to_owned(), next: 0, unread: Said::default() }
     }
 
     /// A session of the newest revision with a handshake, with which most clients come.
@@ -90,18 +89,11 @@ impl Client {
     /// The next message for which this holds; others are kept.
     #[track_caller]
     fn first(&mut self, holds: impl Fn(&Value) -> bool) -> Value {
-        if let Some(at) = self.unread.iter().position(&holds) {
-            return self.unread.remove(at).expect("it is there");
-        }
-        loop {
-            let line = self.process.line();
-            let message: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let holds = |message: &Value| {
             assert_eq!(message["jsonrpc"], "2.0", "{message}");
-            if holds(&message) {
-                return message;
-            }
-            self.unread.push_back(message);
-        }
+            holds(message)
+        };
+        self.unread.first(&mut self.process, holds)
     }
 
     /// The answer to a request.
@@ -120,7 +112,7 @@ impl Client {
     #[track_caller]
     pub fn unread(&mut self) -> Vec<Value> {
         self.mark();
-        self.unread.drain(..).collect()
+        self.unread.rest()
     }
 
     #[track_caller]
