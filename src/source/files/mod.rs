@@ -43,8 +43,11 @@ pub struct Setup {
     with_ignored: bool,
     quiet: Duration,
     at_most: Duration,
-    /// When it was: what changes from then on is news.
+    /// When it was by the clock of files: what changes from then on is news.
     began: SystemTime,
+    /// When it was by the usual clock, which is never behind that of files: what changed until then may have been
+    /// missed.
+    missed_until: SystemTime,
 }
 
 /// Paths that cannot be watched, and what would be right.
@@ -63,6 +66,7 @@ impl Setup {
             quiet: section.duration("quiet")?.unwrap_or(FS_QUIET),
             at_most: section.duration("at_most")?.unwrap_or(FS_AT_MOST),
             began: watch::time_of_files(),
+            missed_until: SystemTime::now(),
         };
         if setup.at_most < setup.quiet {
             return Err(section.bad("at_most", "it may not be less than quiet"));
@@ -119,7 +123,7 @@ pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
         excluded_inodes: own.iter().filter_map(|path| disk::inode(path)).collect(),
         quiet: setup.quiet,
         at_most: setup.at_most,
-        started: began,
+        started: since_epoch(setup.missed_until),
     };
     let watch = loop {
         match DirectoryWatch::new() {

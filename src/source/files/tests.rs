@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::Setup;
 use super::debounce::Moment;
-use super::disk::{Content, Disk, Identity, Look};
+use super::disk::{Content, Disk, Identity, Look, RealDisk, since_epoch};
 use super::tree::Roots;
 use super::watcher::{Change, Config, Watcher};
+use crate::config::section::Section;
 use crate::ingest::files::Kind;
-use crate::sys::watch::{Extent, Seen, What};
+use crate::sys::watch::{DirectoryWatch, Extent, Seen, What};
 
 const ROOT: &str = "/top/root";
 const QUIET: Duration = Duration::from_millis(50);
@@ -399,4 +401,21 @@ fn what_was_told_ends_with_what_is_on_the_disk_also_when_hints_are_lost() {
 #[test]
 fn what_cannot_be_watched_is_told_by_looking_again() {
     histories(4, true);
+}
+
+/// The clock of files goes in ticks. A source that had taken its start from it said of what was written in the same tick,
+/// just before, that it had not been missed.
+#[test]
+fn what_was_written_before_the_start_is_older_than_it_and_what_is_written_afterwards_is_news() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("f");
+    let disk = RealDisk(DirectoryWatch::new().unwrap());
+    let changed = || disk.look(&file, false).unwrap().unwrap().changed;
+    for bytes in 1..200 {
+        std::fs::write(&file, vec![0; bytes]).unwrap();
+        let setup = Setup::of(&Section::empty("fs")).unwrap();
+        assert!(changed() < since_epoch(setup.missed_until), "{bytes}: taken for news");
+        std::fs::write(&file, "x").unwrap();
+        assert!(changed() >= since_epoch(setup.began), "{bytes}: missed");
+    }
 }

@@ -27,7 +27,8 @@ pub(super) struct Config {
     pub(super) excluded_inodes: Vec<(u64, u64)>,
     pub(super) quiet: Duration,
     pub(super) at_most: Duration,
-    /// When the source began, in nanoseconds since the epoch: what is found to have changed since was not missed.
+    /// When the source began, in nanoseconds since the epoch and later than every change before it: what is found to have
+    /// changed since was not missed.
     pub(super) started: i128,
 }
 
