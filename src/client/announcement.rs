@@ -151,13 +151,22 @@ impl Announced {
 
     /// Says goodbye: the source leaves, and did not fail. A hub that is gone need not be told.
     pub async fn bye(self) {
+        self.end(Said::Bye).await;
+    }
+
+    /// Says why the source cannot go on, and ends with that.
+    pub async fn fail(self, reason: String) {
+        self.end(Said::Failed { reason }).await;
+    }
+
+    async fn end(self, last: Said) {
         let connection = match self.link {
             Link::Up(connection) => Some(connection),
             Link::Calling(called) => tokio::time::timeout(BYE_TIMEOUT, called).await.ok().and_then(Result::ok),
             Link::Down => None,
         };
         if let Some(mut connection) = connection {
-            connection.say(&Said::Bye);
+            connection.say(&last);
             let _ = connection.flush().await;
         }
     }

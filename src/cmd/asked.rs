@@ -125,9 +125,9 @@ impl Asked {
             None => "start it again".to_owned(),
         };
         Err(Failure::bus(format!(
-            "the source {} is dead: it ended without a goodbye, so the answer may never come; {remedy} \
-             (--allow-absent waits for it)",
-            one_line(&status.source)
+            "the source {} is dead: {}, so the answer may never come; {remedy} (--allow-absent waits for it)",
+            one_line(&status.source),
+            status.ending()
         )))
     }
 }

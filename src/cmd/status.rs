@@ -90,9 +90,9 @@ fn describe_source(source: &SourceStatus) -> String {
             format!("source {name}: silent, it sees nothing and goes on trying: {}", one_line(reason))
         }
         (SourceState::Gone, _) => format!("source {name}: gone, it has said goodbye"),
-        (SourceState::Dead, None) => format!("source {name}: dead, it ended without a goodbye"),
+        (SourceState::Dead, None) => format!("source {name}: dead, {}", source.ending()),
         (SourceState::Dead, Some(start)) => {
-            format!("source {name}: dead, it ended without a goodbye; to have it back: {}", one_line(start))
+            format!("source {name}: dead, {}; to have it back: {}", source.ending(), one_line(start))
         }
         (SourceState::Unknown, _) => format!("source {name}: in a state that is newer than this program"),
     }

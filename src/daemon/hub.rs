@@ -269,6 +269,7 @@ impl Service {
             Fact::Came => self.hub.came(),
             Fact::Went => self.hub.went(Instant::now()),
             Fact::Said(id, Said::Bye) => self.hub.bye(id),
+            Fact::Said(id, Said::Failed { reason }) => self.hub.failed(id, reason),
             Fact::Said(id, Said::Health(health)) => self.hub.health(id, health, Instant::now()),
             Fact::Gone(id) => self.forget(id),
             Fact::Writable(id) => self.hub.writable(id),

@@ -33,7 +33,7 @@ struct Source {
     connections: usize,
     /// How many of them say that they see nothing.
     silent: usize,
-    /// Why, as the last of them said it.
+    /// Why it is silent or dead, as the last of them said it; empty if none did.
     reason: String,
     /// Which change was its last.
     changed: u64,
@@ -49,6 +49,8 @@ struct Connection {
     on_demand: bool,
     silent: bool,
     said_bye: bool,
+    /// Why it cannot go on, if it has said so.
+    failed: String,
 }
 
 impl Source {
@@ -79,7 +81,8 @@ impl Sources {
         known.connections += 1;
         known.detail = detail;
         known.is_presence = is_presence;
-        self.announced.insert(id, Connection { source, on_demand, silent: false, said_bye: false });
+        let connection = Connection { source, on_demand, silent: false, said_bye: false, failed: String::new() };
+        self.announced.insert(id, connection);
         self.health(id, silent.map_or(Health::Alive, |reason| Health::Silent { reason }), now);
         true
     }
@@ -111,14 +114,18 @@ impl Sources {
     }
 
     fn ended(&mut self, id: SubscriberId, now: Instant) {
-        let Some(Connection { source, on_demand, silent, said_bye }) = self.announced.remove(&id) else { return };
+        let Some(connection) = self.announced.remove(&id) else { return };
+        let Connection { source, on_demand, silent, said_bye, failed } = connection;
         let Some(known) = self.known.get_mut(&source) else { return };
         known.connections -= 1;
         known.silent -= usize::from(silent);
         let state = match (known.connections, said_bye, on_demand) {
             (0, true, true) => SourceState::Alive,
             (0, true, false) => SourceState::Gone,
-            (0, false, _) => SourceState::Dead,
+            (0, false, _) => {
+                known.reason = one_line(&failed);
+                SourceState::Dead
+            }
             // Somebody else still speaks for it.
             _ => known.while_there(),
         };
@@ -142,7 +149,7 @@ impl Sources {
     fn status(&self, name: &str) -> Option<SourceStatus> {
         let Source { state, detail, reason, .. } = self.known.get(name)?;
         let detail = match state {
-            SourceState::Silent => with_reason(detail.clone(), reason),
+            SourceState::Silent | SourceState::Dead if !reason.is_empty() => with_reason(detail.clone(), reason),
             _ => detail.clone(),
         };
         Some(SourceStatus { source: name.to_owned(), state: *state, detail, for_sec: None })
@@ -163,6 +170,13 @@ impl Hub {
     pub fn bye(&mut self, id: SubscriberId) {
         if let Some(connection) = self.sources.announced.get_mut(&id) {
             connection.said_bye = true;
+        }
+    }
+
+    /// A source says why it cannot go on; its connection ends next.
+    pub fn failed(&mut self, id: SubscriberId, reason: String) {
+        if let Some(connection) = self.sources.announced.get_mut(&id) {
+            connection.failed = reason;
         }
     }
 

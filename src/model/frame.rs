@@ -60,6 +60,11 @@ impl Rejection {
 pub enum Said {
     /// It leaves, and not because it failed.
     Bye,
+    /// It cannot go on: the end of its connection is its death, and this is why.
+    Failed {
+        /// A sentence for a person.
+        reason: String,
+    },
     /// How well it sees what it is for.
     Health(Health),
 }

@@ -91,7 +91,7 @@ pub enum SourceState {
     Silent,
     /// It has said goodbye.
     Gone,
-    /// It ended without a goodbye.
+    /// It ended without a goodbye; `detail.reason` says why, if it could say so before.
     Dead,
     /// A state that is newer than this program.
     #[serde(other)]
@@ -120,14 +120,24 @@ impl SourceStatus {
         self.detail.get("start").and_then(Value::as_str)
     }
 
-    /// Why it is silent, if it is and has told.
+    /// Why it is silent or dead, if it is and has told.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        self.detail.get("reason").and_then(Value::as_str).filter(|_| self.state == SourceState::Silent)
+        let has_one = matches!(self.state, SourceState::Silent | SourceState::Dead);
+        self.detail.get("reason").and_then(Value::as_str).filter(|_| has_one)
+    }
+
+    /// How a dead one has ended, in words for a person.
+    #[must_use]
+    pub fn ending(&self) -> String {
+        match self.reason() {
+            Some(reason) => format!("it cannot go on: {}", one_line(reason)),
+            None => "it ended without a goodbye".to_owned(),
+        }
     }
 }
 
-/// What a source says about itself, and why it is silent: cleaned, and cut so that both together keep to the bound.
+/// What a source says about itself, and why it is silent or dead: cleaned, and cut so that both together keep to the bound.
 #[must_use]
 pub fn with_reason(mut detail: Detail, reason: &str) -> Detail {
     detail.insert("reason".to_owned(), "".into());

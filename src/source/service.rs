@@ -77,6 +77,16 @@ pub enum SourceError {
     Unstored(String),
 }
 
+impl SourceError {
+    /// Why it has ended, for whoever knows which source it is.
+    fn why(&self) -> String {
+        match self {
+            SourceError::Broken { broken, .. } => broken.to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Runs a source until `stop` is done. `ready` is called once it is announced.
 pub async fn run(plan: Plan, stop: impl Future<Output = ()>, ready: impl FnOnce()) -> Result<(), SourceError> {
     let Plan { directories, name, setup, start } = plan;
@@ -135,11 +145,13 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>, ready: impl FnOnce(
                 Err(_late) => Err(SourceError::Unstored(name)),
             }
         }
-        Err(error @ SourceError::Broken { .. }) => {
-            let _ = timeout(SOURCE_STOP_TIMEOUT, committed).await;
+        Err(error) => {
+            if let SourceError::Broken { .. } = error {
+                let _ = timeout(SOURCE_STOP_TIMEOUT, committed).await;
+            }
+            announced.fail(error.why()).await;
             Err(error)
         }
-        Err(error) => Err(error),
     }
 }
 

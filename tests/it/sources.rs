@@ -54,8 +54,15 @@ fn a_source_is_alive_gone_after_a_goodbye_and_dead_without_one() {
     assert_eq!(dead, golden);
     let status = bus.ok(&["status"]);
     assert!(status.contains("dead") && status.contains("to have it back: waitbus source docker"), "{status}");
-    let source = announce(&bus, "docker", &Value::Null);
+    let mut source = announce(&bus, "docker", &Value::Null);
     assert_eq!(state(&mut waiter), of("docker", "alive"), "it came back");
+    source.send(br#"{"kind":"failed","reason":"no\nengine"}"#);
+    drop(source);
+    let why = json!({"kind": "source_status", "source": "docker", "state": "dead", "detail": {"reason": "no engine"}});
+    assert_eq!(waiter.frame(), why);
+    assert!(bus.ok(&["status"]).contains("dead, it cannot go on: no engine"));
+    let source = announce(&bus, "docker", &Value::Null);
+    assert_eq!(state(&mut waiter), of("docker", "alive"));
     bye(source);
     assert_eq!(state(&mut waiter), of("docker", "gone"));
     // A goodbye in the same packet as the announcement is heard as well.

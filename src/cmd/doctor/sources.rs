@@ -25,7 +25,7 @@ fn look(row: &Row) -> Option<Finding> {
         "silent" => {
             Finding::warning(format!("{name} sees nothing, and goes on trying{reason}"), "It says what it is missing")
         }
-        "dead" if !row.is_there() => Finding::problem(format!("{name} has ended without a goodbye"), fix),
+        "dead" if !row.is_there() => Finding::problem(format!("{name} has ended without a goodbye{reason}"), fix),
         _ if row.is_there() => Finding::ok(format!("{name} is there")),
         _ if enabled => Finding::problem(format!("{name} is enabled, and does not run"), fix),
         _ if row.section => Finding::warning(format!("{name} has a section in waitbus.toml, and nobody runs it"), fix),

@@ -311,7 +311,9 @@ fn reason(reason: GapReason) -> Value {
 }
 
 fn source_failed(status: &SourceStatus, cursor: EventId) -> Answer {
-    let line = format!("{} is dead: it ended without a goodbye, so the answer may never come", status.source);
+    // Its own words are in its detail, fenced.
+    let how = if status.reason().is_some() { "it cannot go on" } else { "it ended without a goodbye" };
+    let line = format!("{} is dead: {how}, so the answer may never come", status.source);
     Answer::new("source_failed", cursor, &line)
         .with("failed_source", status.source.clone())
         .with("failed_source_detail", Fenced::of(Value::Object(status.detail.clone())))

@@ -247,7 +247,14 @@ fn what_makes_no_sense_is_said_with_its_place() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    let output = Bus::new().run(&["source", "fs"]);
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut waiting = bus.wait(&["--source", "fs"]);
+    let output = bus.run(&["source", "fs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("waitbus source fs PATH"), "{said}");
+    // Whoever waits for it hears the same.
+    assert_eq!(waiting.end().code(), Some(3));
+    let heard = waiting.errors();
+    assert!(heard.contains("fs is dead: it cannot go on: there is nothing to watch; name paths: "), "{heard}");
 }
