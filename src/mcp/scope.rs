@@ -3,9 +3,6 @@
 //! Events outside of it are not there: they are neither told, nor listed, nor found by their name, and whoever asks for
 //! what it excludes is refused instead of waiting for ever.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
-
 use super::arguments::ToolError;
 use crate::model::clause::Clause;
 use crate::model::event::{Event, Record};
@@ -13,7 +10,8 @@ use crate::model::filter::RepoFilter;
 use crate::model::frame::Subscribe;
 use crate::model::message::{AgentName, EVERYBODY, SOURCE as MESSAGES};
 use crate::waiting::asked::Asked;
-use crate::waiting::{Ending, Question, Step};
+use crate::waiting::guarded::{Guard, Guarded};
+use crate::waiting::{Question, Step};
 
 /// What may be read.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +99,7 @@ impl Scope {
 
     /// The same question about what is inside.
     pub(super) fn narrow(&self, question: Box<dyn Question>) -> Box<dyn Question> {
-        if self.is_everything() { question } else { Box::new(Scoped { scope: self.clone(), question }) }
+        if self.is_everything() { question } else { Box::new(Guarded { guard: self.clone(), question }) }
     }
 
     /// What brings everything that is inside, and perhaps more.
@@ -112,50 +110,9 @@ impl Scope {
     }
 }
 
-/// A question that sees nothing but what is inside.
-struct Scoped {
-    scope: Scope,
-    question: Box<dyn Question>,
-}
-
-impl Question for Scoped {
-    fn subscription(&self) -> Subscribe {
-        self.question.subscription()
-    }
-
-    fn reads_payload(&self) -> bool {
-        self.question.reads_payload()
-    }
-
-    fn begin(&mut self, now: Instant) {
-        self.question.begin(now);
-    }
-
-    fn see(&mut self, record: &Record, now: Instant) -> Step {
-        if self.scope.shows(&record.event) { self.question.see(record, now) } else { Step::Aside }
-    }
-
-    fn standing(&self) -> Option<Ending> {
-        self.question.standing()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.question.deadline()
-    }
-
-    fn tick(&mut self, now: Instant) -> Option<Ending> {
-        self.question.tick(now)
-    }
-
-    fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
-        self.question.is_lost_without(dead)
-    }
-
-    fn is_memoryless(&self) -> bool {
-        self.question.is_memoryless()
-    }
-
-    fn outstanding(&self) -> Vec<String> {
-        self.question.outstanding()
+/// A question sees nothing but what is inside.
+impl Guard for Scope {
+    fn keep_back(&self, record: &Record) -> Option<Step> {
+        (!self.shows(&record.event)).then_some(Step::Aside)
     }
 }

@@ -312,7 +312,7 @@ impl Asked {
             return Ok(question);
         }
         let guarded =
-            NoneOf::new(question, none_of).map_err(|rejection| BadQuestion::TooMuch(rejection.remediation))?;
+            NoneOf::guard(question, none_of).map_err(|rejection| BadQuestion::TooMuch(rejection.remediation))?;
         check(&guarded.subscription())?;
         Ok(Box::new(guarded))
     }

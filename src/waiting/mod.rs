@@ -9,6 +9,7 @@ pub mod all_of;
 pub mod asked;
 pub mod commit;
 pub mod first_of;
+pub mod guarded;
 pub mod matches;
 pub mod none_of;
 pub mod quiet;

@@ -248,7 +248,7 @@ proptest! {
         let known = known.min(history.len());
         let mut question = asked.question();
         if !forbidden.is_empty() {
-            question = Box::new(NoneOf::new(question, clauses(&forbidden)).unwrap());
+            question = Box::new(NoneOf::guard(question, clauses(&forbidden)).unwrap());
         }
         let ended = driven(question, &history, known);
         let told = ended.as_ref().map(|(ending, length, _)| (ending.verdict.clone(), *length));
@@ -321,7 +321,7 @@ fn a_question_is_lost_when_the_sources_that_could_answer_it_are_dead() {
     let matches = || Asked::Matches { source: "a", count: 1 }.question();
     assert!(matches().is_lost_without(&a) && !matches().is_lost_without(&b));
     assert!(Asked::Quiet { source: "a", seconds: 1 }.question().is_lost_without(&a), "the dead are always silent");
-    assert!(NoneOf::new(matches(), vec![ask("b", None).clause()]).unwrap().is_lost_without(&b));
+    assert!(NoneOf::guard(matches(), vec![ask("b", None).clause()]).unwrap().is_lost_without(&b));
     let anywhere = Plain { subscribe: Subscribe::default(), sources: Vec::new(), typed: String::new() };
     assert!(!Matches { asked: anywhere, until: until(1) }.is_lost_without(&both));
 }
@@ -364,7 +364,7 @@ fn what_comes_only_because_it_could_have_been_forbidden_answers_nothing() {
     // Several `=` on one key are alternatives for the hub, so it sends more than what satisfies such a clause.
     let forbidden = Clause::parse("a[job=x]:job=y").unwrap();
     let question = Asked::Matches { source: "b", count: 1 }.question();
-    let mut guarded = NoneOf::new(question, vec![forbidden]).unwrap();
+    let mut guarded = NoneOf::guard(question, vec![forbidden]).unwrap();
     let (other, wanted) = (event("a", "x", "success").record(0), event("b", "x", "success").record(1));
     assert!(guarded.subscription().filter().unwrap().wants(&other));
     assert_eq!(guarded.see(&other, Instant::now()), Step::Aside);
@@ -372,7 +372,7 @@ fn what_comes_only_because_it_could_have_been_forbidden_answers_nothing() {
 
     let subscribe = Subscribe { where_: Some("fields.job == \"x\"".into()), ..plain("b").subscribe };
     let question = Matches { asked: Plain { subscribe, ..plain("b") }, until: until(1) };
-    let mut guarded = NoneOf::new(Box::new(question), vec![ask("a", None).clause()]).unwrap();
+    let mut guarded = NoneOf::guard(Box::new(question), vec![ask("a", None).clause()]).unwrap();
     assert!(guarded.subscription().filter().unwrap().wants(&event("a", "y", "success").record(0)));
     assert_eq!(guarded.see(&event("b", "y", "success").record(0), Instant::now()), Step::Aside);
     assert!(matches!(guarded.see(&wanted, Instant::now()), Step::Ends(_)));

@@ -18,6 +18,23 @@ use crate::model::limits::MAX_MESSAGE_BYTES;
 use crate::model::message::{Address, AgentName, Outgoing, Wanted};
 use crate::model::text;
 
+/// What is said, and who says it.
+#[derive(Debug, Args)]
+struct Words {
+    /// What to say: a text, `@FILE`, or `-` for standard input
+    #[arg(value_name = "BODY|@FILE|-", allow_hyphen_values = true)]
+    body: String,
+
+    #[command(flatten)]
+    myself: Myself,
+}
+
+impl Words {
+    fn body(&self) -> Result<String, Failure> {
+        read_text("BODY", &self.body, MAX_MESSAGE_BYTES)
+    }
+}
+
 /// Send a message, and print its id
 ///
 /// Needs no hub: the message waits in the log for its reader.
@@ -26,12 +43,8 @@ pub(super) struct SendArguments {
     /// The name of an agent, or `*` for everybody who is there
     to: Address,
 
-    /// What to say: a text, `@FILE`, or `-` for standard input
-    #[arg(value_name = "BODY|@FILE|-", allow_hyphen_values = true)]
-    body: String,
-
     #[command(flatten)]
-    myself: Myself,
+    said: Words,
 
     /// The conversation that it belongs to
     #[arg(long, value_name = "TEXT")]
@@ -70,12 +83,8 @@ pub(super) struct RequestArguments {
     /// The name of an agent, or `*` for whoever replies first
     to: Address,
 
-    /// What to say: a text, `@FILE`, or `-` for standard input
-    #[arg(value_name = "BODY|@FILE|-", allow_hyphen_values = true)]
-    body: String,
-
     #[command(flatten)]
-    myself: Myself,
+    said: Words,
 
     /// The conversation that it belongs to
     #[arg(long, value_name = "TEXT")]
@@ -99,12 +108,8 @@ pub(super) struct ReplyArguments {
     /// The id of the message, as the inbox shows it
     message_id: EventId,
 
-    /// What to say: a text, `@FILE`, or `-` for standard input
-    #[arg(value_name = "BODY|@FILE|-", allow_hyphen_values = true)]
-    body: String,
-
     #[command(flatten)]
-    myself: Myself,
+    said: Words,
 
     /// Say nothing on standard error but errors
     #[arg(short, long)]
@@ -116,15 +121,15 @@ pub(super) struct ReplyArguments {
 }
 
 pub(super) async fn send(arguments: SendArguments, directories: &Directories) -> Result<Exit, Failure> {
-    let SendArguments { to, body, myself, thread, correlation_id, reply_to, .. } = arguments;
+    let SendArguments { to, said, thread, correlation_id, reply_to, .. } = arguments;
     if arguments.receipt && to == Address::Everybody {
         return Err(Failure::usage("--receipt: a message to everybody has none; send it to an agent by its name"));
     }
     if arguments.receipt {
         may_wait(directories)?;
     }
-    let from = myself.name()?;
-    let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to };
+    let from = said.myself.name()?;
+    let outgoing = Outgoing { to, from, body: said.body()?, thread, correlation_id, reply_to };
     let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.patience.is_quiet() {
         say_who_is_not_there(directories, &outgoing, sent).await;
@@ -157,8 +162,8 @@ pub(super) async fn send(arguments: SendArguments, directories: &Directories) ->
 }
 
 pub(super) async fn request(arguments: RequestArguments, directories: &Directories) -> Result<Exit, Failure> {
-    let RequestArguments { to, body, myself, thread, timeout, patience, json } = arguments;
-    let from = myself.name()?;
+    let RequestArguments { to, said, thread, timeout, patience, json } = arguments;
+    let from = said.myself.name()?;
     if to == Address::Agent(from.clone()) {
         return Err(Failure::usage(format!(
             "a request from {from} to {from} would be its own reply: ask somebody else"
@@ -168,7 +173,7 @@ pub(super) async fn request(arguments: RequestArguments, directories: &Directori
     // Nobody else has it, so nothing but a reply to this has it.
     let correlation_id = Some(IdGenerator::default().next(SystemTime::now()).to_string());
     let wanted = Wanted { name: from.clone(), thread: None, correlation_id: correlation_id.clone() };
-    let outgoing = Outgoing { to, from, body: read(&body)?, thread, correlation_id, reply_to: None };
+    let outgoing = Outgoing { to, from, body: said.body()?, thread, correlation_id, reply_to: None };
     let sent = commit(directories, &outgoing.draft().map_err(Failure::usage)?)?;
     if !patience.is_quiet() {
         say_who_is_not_there(directories, &outgoing, sent).await;
@@ -209,14 +214,14 @@ pub(super) async fn request(arguments: RequestArguments, directories: &Directori
 }
 
 pub(super) async fn reply(arguments: ReplyArguments, directories: &Directories) -> Result<Exit, Failure> {
-    let from = arguments.myself.name()?;
+    let from = arguments.said.myself.name()?;
     let id = arguments.message_id;
     let message = match find(directories, id)? {
         Found::Message(message) => message,
         Found::Another => return Err(Failure::usage(format!("{id} is an event, but no message"))),
         Found::Nothing => return Err(Failure::usage(format!("this log has no message {id}; it may have been pruned"))),
     };
-    let outgoing = message.reply(from, read(&arguments.body)?).map_err(Failure::usage)?;
+    let outgoing = message.reply(from, arguments.said.body()?).map_err(Failure::usage)?;
     let sent = say(directories, &outgoing, arguments.json)?;
     if !arguments.quiet {
         say_who_is_not_there(directories, &outgoing, sent).await;
@@ -227,10 +232,6 @@ pub(super) async fn reply(arguments: ReplyArguments, directories: &Directories) 
 /// Refuses before anything is sent what could not be waited for.
 fn may_wait(directories: &Directories) -> Result<(), Failure> {
     directories.broadcast().map(|_| ()).map_err(Failure::usage)
-}
-
-fn read(body: &str) -> Result<String, Failure> {
-    read_text("BODY", body, MAX_MESSAGE_BYTES)
 }
 
 /// Sends a message and prints its id.
