@@ -18,16 +18,18 @@ import time
 SECONDS = 30
 
 
-def say(line):
-    # Each line as it comes: Python keeps what it prints into a pipe.
-    print(json.dumps(line), flush=True)
+def say(*lines):
+    # At once, because Python keeps what it prints into a pipe; and in one write, so that an event and the position after
+    # it are stored together whatever ends this in between.
+    os.write(1, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def used(path):
     """What `df` calls use: the part that is taken of what this user could have."""
     disk = os.statvfs(path)
     taken = disk.f_blocks - disk.f_bfree
-    return 100 * taken / (taken + disk.f_bavail)
+    # A file system without blocks, such as /proc, is never full.
+    return 100 * taken / ((taken + disk.f_bavail) or 1)
 
 
 def main(limit, paths):
@@ -41,8 +43,8 @@ def main(limit, paths):
             full ^= {path}
             status = "full" if path in full else "free"
             fields = {"path": path, "percent": percent, "status": status}
-            say({"type": "file_system", "summary": f"{path} is {status}: {percent} % used", "fields": fields})
-            say({"position": json.dumps(sorted(full))})
+            event = {"type": "file_system", "summary": f"{path} is {status}: {percent} % used", "fields": fields}
+            say(event, {"position": json.dumps(sorted(full))})
         time.sleep(SECONDS)
 
 

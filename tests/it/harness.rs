@@ -525,6 +525,17 @@ pub fn environment(name: &str) -> PathBuf {
     environments.join(name)
 }
 
+/// Whether a process is gone, or goes while this waits: the kernel tells it to whoever asks.
+pub fn is_gone(pid: &str) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let Ok(process) = pidfd_open(Pid::from_raw(pid.parse().unwrap()).unwrap(), PidfdFlags::empty()) else {
+        return true;
+    };
+    let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap() == 1
+}
+
 /// Whether a command that a test needs works here.
 pub fn works(command: &[&str]) -> bool {
     let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Bus, PATIENCE, Process, program};
+use crate::harness::{Bus, PATIENCE, Process, is_gone, program};
 use crate::terminal::Terminal;
 
 fn stderr(output: &Output) -> String {
@@ -33,17 +33,6 @@ fn event_files(bus: &Bus) -> Vec<String> {
 fn is_alive(pid: &str) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     state.is_ok_and(|state| !state.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
-}
-
-/// Waits until a process is gone, which the kernel tells to whoever asks.
-fn is_gone(pid: &str) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let Ok(process) = pidfd_open(Pid::from_raw(pid.parse().unwrap()).unwrap(), PidfdFlags::empty()) else {
-        return true;
-    };
-    let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap() == 1
 }
 
 #[test]
