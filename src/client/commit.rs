@@ -6,14 +6,16 @@ use std::time::{Instant, SystemTime};
 
 use super::BusError;
 use super::checkout::Checkout;
+use super::status::{HubState, hub};
 use crate::config::directories::Directories;
 use crate::model::filter::RepoFilter;
 use crate::model::id::EventId;
 use crate::model::row::Row;
 use crate::model::sha::{BadSha, Sha};
+use crate::model::source::SourceState;
 use crate::store::{LogPaths, Reader, StoreError};
-use crate::waiting::Ending;
-use crate::waiting::commit::{Ambiguous, Asked, Commit, Past};
+use crate::waiting::commit::{self, Ambiguous, Asked, Commit, Past};
+use crate::waiting::{Ending, Question};
 
 /// What the log says of a commit.
 #[derive(Debug)]
@@ -72,6 +74,27 @@ pub async fn recall(directories: &Directories, asked: Asked) -> Result<Recalled,
     let read = tokio::task::spawn_blocking(move || read(&paths, asked)).await;
     // It cannot be cancelled, so what is left is that it panicked.
     read.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+}
+
+impl Recalled {
+    /// The same for whoever waits on. Where GitHub is asked only while somebody waits, the log may be old, and what it
+    /// says is no answer yet: a run may have been started again since.
+    pub async fn for_waiting(mut self, directories: &Directories) -> Recalled {
+        if is_polled(directories).await {
+            let now = Instant::now();
+            self.commit.ask_first(now);
+            self.ending = self.ending.filter(|_| self.commit.tick(now).is_some());
+        }
+        self
+    }
+}
+
+/// Whether GitHub is asked on this machine, for as long as somebody waits for it. A listener announces no source, so one
+/// that is announced asks.
+pub async fn is_polled(directories: &Directories) -> bool {
+    let Ok(HubState::Running(status)) = hub(directories).await else { return false };
+    let is_there = |state| matches!(state, SourceState::Alive | SourceState::Silent);
+    status.sources.iter().any(|source| source.source == commit::SOURCE && is_there(source.state))
 }
 
 fn read(paths: &LogPaths, asked: Asked) -> Result<Recalled, RecallError> {

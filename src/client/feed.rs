@@ -60,8 +60,12 @@ pub struct Feed {
     notes: Vec<String>,
     source: Source,
     backlog: Backlog,
-    /// The sources that are known to be silent, so that each silence is told once, whatever becomes of the hub.
+    /// The sources that are silent, as this hub tells it …
     silent: HashSet<String>,
+    /// … and those of which it has been told, so that each silence is told once, whatever becomes of the hub.
+    told_silent: HashSet<String>,
+    /// Whether one has been silent since that was asked last.
+    was_blind: bool,
 }
 
 /// What is known of the events that were committed before this feed was attached.
@@ -108,6 +112,8 @@ impl Feed {
             source,
             backlog,
             silent: HashSet::new(),
+            told_silent: HashSet::new(),
+            was_blind: false,
         })
     }
 
@@ -191,10 +197,19 @@ impl Feed {
     /// Whether a status says something new. A hub tells whoever comes back of those that are silent still.
     fn is_news(&mut self, status: &SourceStatus) -> bool {
         if status.state == SourceState::Silent {
-            return self.silent.insert(status.source.clone());
+            self.was_blind = true;
+            self.silent.insert(status.source.clone());
+            return self.told_silent.insert(status.source.clone());
         }
         self.silent.remove(&status.source);
+        self.told_silent.remove(&status.source);
         true
+    }
+
+    /// Whether since this was asked last a source saw nothing that could have had something for this feed. What has not
+    /// come then may have happened all the same.
+    pub(super) fn was_blind(&mut self) -> bool {
+        std::mem::replace(&mut self.was_blind, !self.silent.is_empty())
     }
 
     /// Ends the subscription, with a goodbye if it was announced as a source.
@@ -226,6 +241,8 @@ impl Feed {
             Ok((connection, _, _)) => {
                 self.source = Source::Hub(connection);
                 self.backlog = Backlog::Unknown;
+                // This hub tells who is silent now.
+                self.silent.clear();
                 Ok(())
             }
             Err(failure) => Err(failure.into_error(&self.path, self.options.grace)),

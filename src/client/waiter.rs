@@ -88,6 +88,11 @@ impl Waiter {
             }
             let news = match self.item_in_time().await? {
                 Some(item) => self.take(item)?,
+                // That nothing has come says nothing while a source is blind.
+                None if self.feed.was_blind() => {
+                    self.question.count_anew(Instant::now());
+                    None
+                }
                 None => self.question.tick(Instant::now()).map(|ending| self.ends(ending)),
             };
             if let Some(news) = news {
@@ -134,7 +139,13 @@ impl Waiter {
             Item::Gap(gap) => return Ok(Some(News::Gap(gap))),
             Item::Source(status) => {
                 self.learn(&status);
-                return Ok((status.state == SourceState::Silent).then_some(News::Silent(status)));
+                if status.state == SourceState::Silent {
+                    return Ok(Some(News::Silent(status)));
+                }
+                if self.feed.was_blind() {
+                    self.question.count_anew(Instant::now());
+                }
+                return Ok(None);
             }
             Item::Event { id, body } => self.record(id, &body)?,
         };

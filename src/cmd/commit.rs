@@ -9,7 +9,7 @@ use super::exit::Failure;
 use super::output;
 use super::time;
 use super::wait::Patience;
-use crate::client::commit::{RecallError, Recalled, meant, recall};
+use crate::client::commit::{RecallError, Recalled, is_polled, meant, recall};
 use crate::config::directories::Directories;
 use crate::model::filter::RepoFilter;
 use crate::model::frame::{Gap, GapReason};
@@ -76,13 +76,17 @@ pub(super) async fn begin(
     patience: &Patience,
 ) -> Result<Begun, Failure> {
     if since.is_some() {
-        return Ok(Begun::Open(Box::new(unknown(asked)?), since));
+        let mut commit = unknown(asked)?;
+        if is_polled(directories).await {
+            commit.ask_first(Instant::now());
+        }
+        return Ok(Begun::Open(Box::new(commit), since));
     }
-    let Recalled { commit, ending, since, unreadable } =
-        recall(directories, asked).await.map_err(|error| match error {
-            RecallError::Ambiguous(ambiguous) => Failure::usage(format!("--sha: {ambiguous}")),
-            RecallError::Bus(error) => Failure::from(error),
-        })?;
+    let recalled = recall(directories, asked).await.map_err(|error| match error {
+        RecallError::Ambiguous(ambiguous) => Failure::usage(format!("--sha: {ambiguous}")),
+        RecallError::Bus(error) => Failure::from(error),
+    })?;
+    let Recalled { commit, ending, since, unreadable } = recalled.for_waiting(directories).await;
     if unreadable > 0 {
         let reason = GapReason::UnreadableRow;
         patience.gap(&Gap { reason, since: EventId::ZERO, resumed_at: since, missed: Some(unreadable) })?;

@@ -70,6 +70,10 @@ impl<G: Guard> Question for Guarded<G> {
         self.question.tick(now)
     }
 
+    fn count_anew(&mut self, now: Instant) {
+        self.question.count_anew(now);
+    }
+
     fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
         self.question.is_lost_without(dead) || self.guard.is_lost_without(dead)
     }

@@ -68,6 +68,9 @@ pub trait Question {
         None
     }
 
+    /// A source saw nothing until now: whatever rests on that nothing has come counts from here.
+    fn count_anew(&mut self, _now: Instant) {}
+
     /// Whether there is no answer to be had, or none to be believed, while these sources are dead.
     fn is_lost_without(&self, _dead: &BTreeSet<String>) -> bool {
         false

@@ -58,6 +58,10 @@ impl Question for Quiet {
         Some(Ending { verdict: Verdict::Success, shown: vec![shown] })
     }
 
+    fn count_anew(&mut self, now: Instant) {
+        self.begin(now);
+    }
+
     fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
         self.asked.sources.iter().any(|source| dead.contains(source))
     }

@@ -11,7 +11,7 @@ use waitbus::model::frame::Health;
 use waitbus::model::limits::{GRACE, MAX_DEMAND_FILTERS, MAX_SOURCES};
 use waitbus::model::source::{Announcement, Demand};
 
-use crate::harness::{Bus, Subscriber};
+use crate::harness::{Bus, Process, Subscriber};
 
 const BEGINNING: &str = "00000000000000000000000000";
 
@@ -71,6 +71,31 @@ fn a_source_is_alive_gone_after_a_goodbye_and_dead_without_one() {
     bye(hasty);
     assert_eq!(state(&mut waiter), of("docker", "alive"));
     assert_eq!(state(&mut waiter), of("docker", "gone"));
+}
+
+/// While its engine was away nothing came of a source, and that was taken for silence: `--quiet-for` ended with 0.
+#[test]
+fn what_does_not_come_while_a_source_is_blind_is_no_silence() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut source = announce(&bus, "docker", &Value::Null);
+    source.send(br#"{"kind":"health","state":"silent","reason":"no engine"}"#);
+    let output = bus.run(&["wait", "--source", "docker", "--quiet-for", "200ms", "--timeout", "2s"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(124) && said.contains("sees nothing"), "{said}");
+    // Of a source that nobody asks for it does not matter.
+    let other = bus.run(&["wait", "--source", "other", "--quiet-for", "200ms", "--timeout", "1m"]);
+    assert_eq!(other.status.code(), Some(0));
+    let mut wait = Process::start(bus.command(&["wait", "--source", "docker", "--quiet-for", "200ms"]));
+    wait.said("sees nothing");
+    source.send(br#"{"kind":"health","state":"alive"}"#);
+    assert_eq!(wait.code(), 0);
+    source.send(br#"{"kind":"health","state":"silent","reason":"no engine"}"#);
+    let mut wait = Process::start(bus.command(&["wait", "--source", "docker", "--quiet-for", "200ms"]));
+    wait.said("sees nothing");
+    hub.kill();
+    let _next = bus.hub();
+    assert_eq!(wait.code(), 0, "of this source the next hub knows nothing");
 }
 
 /// A source commits, rings or does not get to, and dies. A waiter that heard of the death first would end with "the

@@ -266,6 +266,7 @@ impl Call {
             RecallError::Ambiguous(ambiguous) => ToolError::argument("sha", ambiguous),
             RecallError::Bus(error) => error.into(),
         })?;
+        let recalled = recalled.for_waiting(&server.directories).await;
         Ok(match recalled.ending {
             Some(ending) => Recall::Answered(ending, recalled.since),
             None => Recall::Open(Box::new(recalled.commit), recalled.since, beginning),

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use branches::Branches;
+pub use told::SOURCE;
 use told::{Repository, Told, text};
 use units::Units;
 
@@ -82,6 +83,8 @@ impl Past {
             units: Units::default(),
             branches: Branches::default(),
             changed: None,
+            sees_from: i64::MIN,
+            asks_from: None,
         })
     }
 
@@ -127,6 +130,11 @@ struct Seen {
     branches: Branches,
     /// When something last changed.
     changed: Option<i64>,
+    /// Since when it would be known that something has changed.
+    sees_from: i64,
+    /// When GitHub began to be asked, where somebody does that for whoever waits: until it can have answered, what is
+    /// known may be old.
+    asks_from: Option<i64>,
 }
 
 /// One moment on both clocks: what the log has is dated in nanoseconds since the epoch, what comes has no date that
@@ -163,7 +171,7 @@ impl Question for Commit {
         let asked = &self.seen.asked;
         let sha = &asked.sha;
         let names = |field| if sha.is_whole() { format!("{field}=\"{sha}\"") } else { format!("{field}*={sha}*") };
-        let from = format!("source={}", told::SOURCE);
+        let from = format!("source={SOURCE}");
         let both = |condition| vec![from.clone(), condition];
         let repos: Vec<_> = asked.repos.iter().map(RepoFilter::to_string).collect();
         Subscribe {
@@ -209,8 +217,12 @@ impl Question for Commit {
         }
     }
 
+    fn count_anew(&mut self, now: Instant) {
+        self.seen.sees_from = self.clock.date(now);
+    }
+
     fn is_lost_without(&self, dead: &BTreeSet<String>) -> bool {
-        dead.contains(told::SOURCE)
+        dead.contains(SOURCE)
     }
 
     fn outstanding(&self) -> Vec<String> {
@@ -219,6 +231,12 @@ impl Question for Commit {
 }
 
 impl Commit {
+    /// GitHub is asked from now on, because somebody waits: nothing that is known is the answer before the settle time is
+    /// over.
+    pub fn ask_first(&mut self, now: Instant) {
+        self.seen.asks_from = Some(self.clock.date(now));
+    }
+
     /// Repositories other than those that were asked for in which the log has the commit, for a warning.
     #[must_use]
     pub fn elsewhere(&self) -> Vec<String> {
@@ -228,7 +246,7 @@ impl Commit {
 
 impl Seen {
     fn hear(&mut self, event: &Event, date: i64) {
-        if event.source != told::SOURCE {
+        if event.source != SOURCE {
             return;
         }
         let named = |name| text(&event.fields, name).filter(|commit| self.asked.sha.names(commit));
@@ -255,10 +273,9 @@ impl Seen {
 
     /// Where it stands at this date.
     fn standing(&self, date: i64) -> Standing {
-        let (verdict, since) = match self.answer() {
-            None => return Standing::Open(None),
-            Some((verdict, None)) => return Standing::Answered(verdict),
-            Some((verdict, Some(since))) => (verdict, since),
+        let Some((verdict, since)) = self.answer() else { return Standing::Open(None) };
+        let Some(since) = since.map(|since| since.max(self.sees_from)).max(self.asks_from) else {
+            return Standing::Answered(verdict);
         };
         let settled = since.saturating_add(i64::try_from(self.asked.settle.as_nanos()).unwrap_or(i64::MAX));
         if date >= settled { Standing::Answered(verdict) } else { Standing::Open(Some(settled)) }

@@ -6,7 +6,7 @@ use crate::model::event::{Event, Fields};
 use crate::model::verdict::Verdict;
 
 /// The `source` of the events that say something of a commit.
-pub(super) const SOURCE: &str = "github";
+pub const SOURCE: &str = "github";
 /// The app whose checks are the jobs of workflow runs.
 const ACTIONS: &str = "github-actions";
 /// The word for something that has ended and does not say how.

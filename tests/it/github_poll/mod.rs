@@ -112,6 +112,25 @@ fn the_verdict_on_a_commit_is_found_although_it_was_over_before_anybody_waited()
     assert_eq!(wait.code(), 0);
 }
 
+/// The log had the answer, so the wait ended before it had subscribed, the poller slept because nobody waited, and a run
+/// that had been started again stayed failed for ever.
+#[test]
+fn a_verdict_of_the_log_is_believed_only_once_github_has_been_asked() {
+    let world = World::new();
+    let _hub = world.bus.hub();
+    let _poller = world.poll();
+    let sha = format!("{:040x}", 1);
+    let verdict = || Process::start(world.bus.command(&["wait", "--sha", &sha, "--settle", "5s", "--timeout", "1m"]));
+    assert_eq!(verdict().code(), 0);
+    world.server.run(1, 2, "in_progress", None);
+    let mut wait = verdict();
+    let _rerun = world.bus.wait(&["--source", "github", "--since", "1h", "--match", "run_attempt=2"]).line();
+    world.server.run(1, 2, "completed", Some("failure"));
+    assert_eq!(wait.code(), 1, "{}", wait.errors());
+    world.server.run(1, 3, "completed", Some("success"));
+    assert_eq!(verdict().code(), 0);
+}
+
 #[test]
 fn what_happened_after_a_mark_is_told_to_who_waits_after_it_although_nobody_looked_then() {
     let world = World::new();
