@@ -19,6 +19,8 @@ fn main() {
         && is("CARGO_CFG_TARGET_ARCH", "x86_64");
     if here && may && glibc().is_some_and(|version| version >= FIRST) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        // What is compared with the program is linked like it.
+        println!("cargo:rustc-link-arg-benches=-Wl,-z,pack-relative-relocs");
     }
 }
 

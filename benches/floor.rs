@@ -42,7 +42,8 @@ fn ring(rate: u64, samples: u64, frames: Frames, mut before: impl FnMut(u64)) ->
 pub fn command(rate: u64, samples: u64) -> Latencies {
     let frames = Frames::through_a_hop(samples);
     let directory = frames.directory().to_owned();
-    drop(Writer::open(&LogPaths::new(&directory)).unwrap());
+    // As a hub does: whoever opens a log that nobody has open reads its whole write-ahead log first.
+    let _held = Writer::open(&LogPaths::new(&directory)).unwrap();
     let schedule = Schedule::begin(rate);
     let prepare = |number: u64| {
         let mut command = role("tell");

@@ -1,6 +1,8 @@
 //! What waiting holds in memory: resident, and of that what is its own and not pages of the program's file.
 
-use crate::bus::{Bus, ratio};
+use waitbus::client::Publisher;
+
+use crate::bus::{Bus, draft, ratio};
 use crate::crowd::{Bystanders, Conditions};
 use crate::mcp;
 use crate::pace::samples;
@@ -8,6 +10,7 @@ use crate::process::{self, status};
 use crate::report::Report;
 
 const SUBSCRIBERS: u64 = 1_000;
+const EVENTS: u64 = 1_000;
 
 pub fn measure(report: &mut Report) {
     if let Err(reason) = process::can_tell() {
@@ -16,6 +19,13 @@ pub fn measure(report: &mut Report) {
     let bus = Bus::new();
     let (hub, _) = bus.start(&["hub"]);
     resident(report, "idle hub", hub.pid());
+    let mut publisher = Publisher::open(&bus.directories()).unwrap();
+    for number in 0..EVENTS {
+        publisher.publish(&draft(number)).unwrap();
+    }
+    // It answers once it has read them.
+    bus.subscribers();
+    resident(report, "idle hub after 1,000 events", hub.pid());
     let wait = bus.blocked_wait();
     resident(report, "blocked `waitbus wait`", wait.pid());
     let (server, _keep) = mcp::idle_server();

@@ -114,7 +114,26 @@ pub const ALL: &[Target] = &[
 pub struct Reached {
     pub what: String,
     pub measured: String,
-    pub met: bool,
+    pub outcome: Outcome,
+}
+
+/// Whether it was reached. Where the interval contains the bound nobody can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Met,
+    Missed,
+    Undecided,
+}
+
+impl Outcome {
+    fn of(met: bool) -> Outcome {
+        if met { Outcome::Met } else { Outcome::Missed }
+    }
+
+    /// That of two ends of an interval.
+    fn both(one: bool, other: bool) -> Outcome {
+        if one == other { Outcome::of(one) } else { Outcome::Undecided }
+    }
 }
 
 impl Target {
@@ -126,45 +145,43 @@ impl Target {
             .flat_map(|answer| answer.whats().into_iter().map(|what| (what, answer.of(what).collect::<Vec<_>>())))
             .filter(|(what, _)| what.starts_with(begins) && what.ends_with(ends))
             .filter_map(|(what, rows)| {
-                let (measured, met) = self.bound.judged(&rows)?;
-                Some(Reached { what: what.to_owned(), measured, met })
+                let (measured, outcome) = self.bound.judged(&rows)?;
+                Some(Reached { what: what.to_owned(), measured, outcome })
             })
             .collect()
     }
 }
 
 impl Bound {
-    fn judged(&self, rows: &[&Row]) -> Option<(String, bool)> {
+    fn judged(&self, rows: &[&Row]) -> Option<(String, Outcome)> {
         let ours = *rows.iter().find(|row| row.is_ours() && (row.latencies().is_some() || row.number().is_some()))?;
         let of = |name: &str| {
             rows.iter()
                 .copied()
                 .find(|row| row.who.contains(name) && (row.latencies().is_some() || row.number().is_some()))
         };
-        let ratio = |ratio: Ratio, met: bool| Some((format!("{ratio} ×"), met));
+        let ratio = |ratio: Ratio, met: &dyn Fn(f64) -> bool| {
+            Some((format!("{ratio} ×"), Outcome::both(met(ratio.low), met(ratio.high))))
+        };
         match *self {
             Floor(times) => {
                 let floor = rows.iter().find(|row| row.is_floor())?;
-                let found = Ratio::of(at(ours, 0.5)?, at(floor, 0.5)?);
-                ratio(found, found.at <= times)
+                ratio(Ratio::of(at(ours, 0.5)?, at(floor, 0.5)?), &|found| found <= times)
             }
             Faster(name, quantile, times) => {
-                let found = Ratio::of(at(of(name)?, quantile)?, at(ours, quantile)?);
-                ratio(found, found.at >= times)
+                ratio(Ratio::of(at(of(name)?, quantile)?, at(ours, quantile)?), &|found| found >= times)
             }
-            Within(name, times) => {
-                let found = Ratio::of(at(ours, 0.5)?, at(of(name)?, 0.5)?);
-                ratio(found, found.at <= times)
-            }
+            Within(name, times) => ratio(Ratio::of(at(ours, 0.5)?, at(of(name)?, 0.5)?), &|found| found <= times),
             Milliseconds(quantile, most) => {
                 let found = at(ours, quantile)?;
-                Some((interval(found), float(found.at) <= most * 1e6))
+                let met = |end: u64| float(end) <= most * 1e6;
+                Some((interval(found), Outcome::both(met(found.low), met(found.high))))
             }
-            AtMost(most) => ours.number().map(|found| (ours.figure.to_string(), found <= most)),
-            AtLeast(least) => ours.number().map(|found| (ours.figure.to_string(), found >= least)),
+            AtMost(most) => ours.number().map(|found| (ours.figure.to_string(), Outcome::of(found <= most))),
+            AtLeast(least) => ours.number().map(|found| (ours.figure.to_string(), Outcome::of(found >= least))),
             Times(name, times) => {
                 let found = ours.number()? / of(name)?.number()?;
-                Some((format!("{} ×", number(found)), found >= times))
+                Some((format!("{} ×", number(found)), Outcome::of(found >= times)))
             }
         }
     }

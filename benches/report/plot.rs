@@ -38,7 +38,8 @@ pub fn all(answers: &[Answers]) -> Vec<Picture<'_>> {
         let svg = svg.map(Svg::finish);
         pictures.extend(svg.map(|svg| Picture { file: format!("{name}.svg"), svg, question, what }));
     };
-    let overview = dots("Medians, each with the way to its p99", &timed, |row| row.latencies().is_some());
+    let overview =
+        dots("Medians, each with the way to its furthest percentile", &timed, |row| row.latencies().is_some());
     draw("overview".into(), overview, None, None);
     for answer in polling {
         let question = Some(&*answer.question);

@@ -67,15 +67,19 @@ fn reached(text: &mut String, answers: &[Answers]) {
         if found.is_empty() {
             let _ = writeln!(*text, "| {work} | {reach} | | not measured |");
         }
-        for targets::Reached { what, measured, met } in found {
-            let _ = writeln!(*text, "| {work} ({what}) | {reach} | {measured} | {} |", verdict(met));
+        for targets::Reached { what, measured, outcome } in found {
+            let _ = writeln!(*text, "| {work} ({what}) | {reach} | {measured} | {} |", verdict(outcome));
         }
     }
     text.push('\n');
 }
 
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "**not met**" }
+fn verdict(outcome: targets::Outcome) -> &'static str {
+    match outcome {
+        targets::Outcome::Met => "met",
+        targets::Outcome::Missed => "**not met**",
+        targets::Outcome::Undecided => "**undecided**",
+    }
 }
 
 fn latencies(text: &mut String, rows: &[&Row]) {

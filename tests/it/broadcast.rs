@@ -7,7 +7,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::harness::{Bus, PATIENCE, Process};
+use crate::harness::{Bus, PATIENCE, Process, skip};
 
 /// A line of `/proc/PID/status`, as a number.
 fn proc_status(pid: u32, name: &str) -> u64 {
@@ -32,6 +32,24 @@ fn insert(bus: &Bus, columns_and_values: &str) {
 fn ring(bus: &Bus) {
     use std::io::Write;
     std::os::unix::net::UnixStream::connect(bus.doorbell()).unwrap().write_all(&[1]).unwrap();
+}
+
+/// What a subscriber costs the hub is told as 16 kB at most; a buffer for each connection would be more than that.
+#[test]
+fn a_subscriber_costs_the_hub_a_few_kilobytes() {
+    const MANY: u64 = 400;
+    let bus = Bus::new();
+    let hub = bus.hub();
+    let own = || waitbus::sys::memory::of(hub.child.id()).map(|memory| memory.own);
+    let subscribe = || bus.subscribe(&json!({"match": "n=1", "heartbeat": false}));
+    // What there is one of comes with the first.
+    let _first = subscribe();
+    let Some(before) = own() else {
+        return skip("a_subscriber_costs_the_hub_a_few_kilobytes", "the system does not tell");
+    };
+    let _crowd: Vec<_> = (0..MANY).map(|_| subscribe()).collect();
+    let each = (own().unwrap() - before) / MANY;
+    assert!(each <= 16_000, "{each} bytes");
 }
 
 #[test]
