@@ -219,6 +219,8 @@ async fn shown_while(
     samples: u64,
 ) -> Result<Found, Failure> {
     const BAR: usize = 40;
+    /// What stands around it, and the place of the cursor.
+    const AROUND: usize = 9;
     let terminal = terminal::is_terminal(&io::stderr());
     let mut clock = interval(Duration::from_millis(250));
     let found = loop {
@@ -227,8 +229,11 @@ async fn shown_while(
             found = &mut *work => break found,
             _ = clock.tick(), if terminal => {
                 let done = usize::try_from(progress.sent() * 100 / samples.max(1)).unwrap_or(100).min(100);
-                let bar = "#".repeat(done * BAR / 100);
-                output::progress(&format!("[{bar:.<BAR$}] {done:>3} %"));
+                // A line that wraps is not where it was when it is written anew.
+                let room = terminal::columns(&io::stderr()).map_or(BAR, |columns| columns.saturating_sub(AROUND));
+                let width = BAR.min(room);
+                let bar = "#".repeat(done * width / 100);
+                output::progress(&format!("[{bar:.<width$}] {done:>3} %"));
             }
         }
     };
@@ -277,7 +282,9 @@ fn role(name: &str) -> Command {
     command
 }
 
+/// Nothing of a few: they fit into what the hub has.
 fn bytes_each(before: Option<Memory>, after: Option<Memory>, subscribers: usize) -> Option<u64> {
-    let grown = after?.own.saturating_sub(before?.own);
-    Some(grown / u64::try_from(subscribers.max(1)).ok()?)
+    const ENOUGH: usize = 100;
+    let grown = after?.own.checked_sub(before?.own).filter(|_| subscribers >= ENOUGH)?;
+    Some(grown / u64::try_from(subscribers).ok()?)
 }
