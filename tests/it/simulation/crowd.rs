@@ -2,7 +2,7 @@
 //! everybody gets everything.
 //!
 //! The log is a function: the row at a place is made when it is read, as often as it is, so that a million of them take
-//! no memory and whatever grows is the hub's. `.ci/run full` runs the whole size, which takes some minutes of one
+//! no memory and whatever grows is the hub's. `.ci/run full` runs the whole size, which takes a minute of one
 //! processor; otherwise it is a hundredth of that.
 
 use std::collections::HashMap;
