@@ -102,7 +102,7 @@ impl Poller {
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Instant) -> Next {
-        let Some((due, turn)) = self.first() else { return Next::Asleep };
+        let Some((due, turn)) = self.first(now) else { return Next::Asleep };
         let at = due.max(self.quota.ready());
         if at > now {
             return Next::At(at);
@@ -116,10 +116,12 @@ impl Poller {
         turn.watch.request().map_or(Next::Asleep, Next::Ask)
     }
 
-    /// Whose turn it is: a look that has begun is gone on with, then whoever waits for longest.
-    fn first(&self) -> Option<(Instant, usize)> {
+    /// Whose turn it is: a look that has begun is gone on with. Of those that are due when a question may be asked, whom
+    /// somebody waits for comes first, and then whoever waits for longest.
+    fn first(&self, now: Instant) -> Option<(Instant, usize)> {
+        let next = self.quota.ready().max(now);
         let turns = self.turns.iter().enumerate().filter_map(|(index, turn)| Some((turn, turn.due?, index)));
-        let first = turns.min_by_key(|(turn, due, _)| (!turn.watch.is_looking(), !turn.wanted, *due));
+        let first = turns.min_by_key(|(turn, due, _)| (!turn.watch.is_looking(), next.max(*due), !turn.wanted, *due));
         first.map(|(_, due, index)| (due, index))
     }
 
@@ -131,7 +133,7 @@ impl Poller {
             Ok(reply) => reply,
             Err(problem) => {
                 self.quota.unreachable(&problem, now);
-                self.turns[index].watch.stop();
+                self.turns[index].later(now);
                 return Told::default();
             }
         };
@@ -139,6 +141,12 @@ impl Poller {
         let turn = &mut self.turns[index];
         if heard == Heard::Pause || reply.status == 401 {
             turn.watch.stop();
+            // After the pause the others come first, in case that it is this one alone which is refused.
+            turn.due = Some(now);
+            return Told::default();
+        }
+        if let Some(problem) = reply.cut {
+            turn.failed(&format!("the answer of GitHub breaks off: {problem}"), now);
             return Told::default();
         }
         match reply.status {
@@ -252,8 +260,13 @@ impl Turn {
 
     /// Something is wrong that passes.
     fn failed(&mut self, problem: &str, now: Instant) {
-        self.watch.stop();
         self.fault = Some(format!("{}: {problem}", self.watch.name()));
+        self.later(now);
+    }
+
+    /// It is asked again later, so that the others have their turns.
+    fn later(&mut self, now: Instant) {
+        self.watch.stop();
         self.due = Some(now + growing(GITHUB_RETRY_MIN, GITHUB_RETRY_MAX, self.failures));
         self.failures = self.failures.saturating_add(1);
     }

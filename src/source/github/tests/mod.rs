@@ -1,6 +1,7 @@
 //! The poller against an API in memory, on a clock that the test turns: what is asked, what is told, and what is not.
 
 mod api;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
