@@ -163,6 +163,13 @@ pub struct Demand {
     pub filters: Vec<RepoFilter>,
 }
 
+impl Demand {
+    /// The filters with which somebody has begun to wait since that demand.
+    pub fn newcomers<'a>(&'a self, since: &'a Demand) -> impl Iterator<Item = &'a RepoFilter> {
+        self.filters.iter().filter(|filter| !since.filters.contains(filter))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -65,6 +65,8 @@ pub struct Run {
     pub id: i64,
     /// What it has come to.
     pub reached: Reached,
+    /// It has ended and does not say how, as a run does for a moment: it is known, and not told before it does.
+    pub is_unsaid: bool,
     /// When it last changed by GitHub's clock, in nanoseconds since the epoch: not before it came to that.
     pub changed: Option<i64>,
     /// The event that says so.
@@ -139,23 +141,24 @@ fn list(body: &[u8], name: &'static str) -> Result<Vec<Value>, BadAnswer> {
 }
 
 fn run(mut item: Value) -> Option<Run> {
-    let (stage, action) = match item.get("status")?.as_str()? {
+    let conclusion = item.get("conclusion").and_then(Value::as_str).map(str::to_owned);
+    let status = item.get("status")?.as_str()?;
+    let is_unsaid = (status == "completed") != conclusion.is_some();
+    let (stage, action) = match status {
+        // It goes on, as far as anybody can be told.
+        _ if is_unsaid => (Stage::InProgress, "in_progress"),
         "completed" => (Stage::Completed, "completed"),
         "in_progress" => (Stage::InProgress, "in_progress"),
         _ => (Stage::Requested, "requested"),
     };
     let (id, attempt) = (item.get("id")?.as_i64()?, item.get("run_attempt").map_or(Some(1), Value::as_i64)?);
-    let conclusion = item.get("conclusion").and_then(Value::as_str).map(str::to_owned);
-    // For a moment a run has ended and does not say how; it is not told before it does.
-    if (stage == Stage::Completed) != conclusion.is_some() {
-        return None;
-    }
+    let conclusion = conclusion.filter(|_| !is_unsaid);
     let changed = time(&item, "updated_at");
     let sender = ["triggering_actor", "actor"].into_iter().find_map(|key| item.get(key).filter(|who| who.is_object()));
     let (sender, repository) = (sender.cloned(), item.as_object_mut()?.remove("repository"));
     let payload = json!({"action": action, "workflow_run": item, "repository": repository, "sender": sender});
     let draft = draft("workflow_run", &payload)?;
-    Some(Run { id, reached: Reached { attempt, stage, conclusion }, changed, draft })
+    Some(Run { id, reached: Reached { attempt, stage, conclusion }, is_unsaid, changed, draft })
 }
 
 fn repository(of: &Draft) -> Value {
@@ -391,7 +394,6 @@ mod tests {
             with("id", Value::Null),
             with("status", 1.into()),
             with("run_attempt", "1".into()),
-            with("conclusion", Value::Null),
         ];
         assert_eq!(runs(&page(&odd)).unwrap(), []);
         assert_eq!(runs(&page(&[odd.as_slice(), std::slice::from_ref(&good)].concat())).unwrap().len(), 1);
@@ -402,6 +404,19 @@ mod tests {
             checks(bad, &Draft::default()).unwrap_err();
             single_run(bad).unwrap_err();
         }
+    }
+
+    /// It was left out, and what is left out beside a newer run is never told.
+    #[test]
+    fn a_run_that_has_ended_and_does_not_say_how_goes_on_and_is_not_told() {
+        let mut run = listed(&serde_json::from_str(RUN).unwrap());
+        run["conclusion"] = Value::Null;
+        let [ended] = &runs(&page(&[run.clone()])).unwrap()[..] else { panic!("one run") };
+        assert!(ended.is_unsaid && ended.reached.is_open(), "{ended:?}");
+        assert_eq!(single_run(run.to_string().as_bytes()).unwrap(), *ended);
+        (run["status"], run["conclusion"]) = ("queued".into(), "success".into());
+        let [odd] = &runs(&page(&[run])).unwrap()[..] else { panic!("one run") };
+        assert!(odd.is_unsaid && odd.reached == ended.reached, "{odd:?}");
     }
 
     #[test]

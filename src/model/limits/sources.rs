@@ -146,6 +146,12 @@ pub const GITHUB_LIST_PAGES: usize = 5;
 /// Commits of one repository whose checks and statuses are asked for, the newest that have runs: what was pushed just now,
 /// and what it is compared with.
 pub const GITHUB_COMMITS: usize = 3;
+/// For how long they are asked for after the last change while somebody waits: a scanner or a deployment that the last run
+/// has set off ends in this time. Answers that nothing has changed cost nothing of the quota.
+pub const GITHUB_AFTERMATH: Duration = Duration::from_mins(10);
+/// How often the jobs of a run that has ended are asked for, if one of them is listed as going on: GitHub's lists follow
+/// each other within seconds, and a job that is lost there never ends.
+pub const GITHUB_ENDED_TRIES: u32 = 20;
 /// Runs of one repository whose jobs are asked for at each look, the newest: more would be a look that takes minutes.
 pub const GITHUB_RUNS_WITH_JOBS: usize = 10;
 /// Runs of one repository that are followed although they have left the first page, the newest: they go on, or their jobs

@@ -101,9 +101,11 @@ pub(super) struct Reply {
     /// `Date`, likewise.
     pub(super) date: Option<i64>,
     pub(super) body: Vec<u8>,
+    /// Why the body is not here in whole, if it is not: it was cut off, is too large, or took too long.
+    pub(super) cut: Option<String>,
 }
 
-/// There is no answer, for this reason.
+/// There is no answer, not even the head of one, for this reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unreachable(pub(super) String);
 
@@ -165,8 +167,8 @@ impl Client {
         if let Some(modified) = &request.known.modified {
             asking = asking.header("if-modified-since", modified);
         }
-        let problem = |error: &ureq::Error| Unreachable(one_line(&error.to_string()));
-        let mut response = asking.call().map_err(|error| problem(&error))?;
+        let problem = |error: &ureq::Error| one_line(&error.to_string());
+        let mut response = asking.call().map_err(|error| Unreachable(problem(&error)))?;
         let mut reply = Reply { status: response.status().as_u16(), ..Reply::read(response.headers()) };
         if reply.status != 304 {
             let most = if reply.status == 200 { GITHUB_ANSWER_BYTES } else { GITHUB_ERROR_BYTES };
@@ -175,7 +177,7 @@ impl Client {
                 Ok(body) => reply.body = body,
                 // What an error page says is of no use to anybody but a person.
                 Err(_) if reply.status != 200 => {}
-                Err(error) => return Err(problem(&error)),
+                Err(error) => reply.cut = Some(problem(&error)),
             }
         }
         Ok(reply)

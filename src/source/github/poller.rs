@@ -13,8 +13,10 @@ use super::place::Places;
 use super::quota::{Heard, Quota, growing};
 use super::round::{Moment, Purpose, Told};
 use super::watch::Watch;
+use crate::model::filter::RepoFilter;
 use crate::model::limits::{
-    GITHUB_FAULT_RETRY, GITHUB_INTERVAL_IDLE, GITHUB_RETRY_MAX, GITHUB_RETRY_MIN, GITHUB_SLOWING, MAX_FAULT_CHARS,
+    GITHUB_AFTERMATH, GITHUB_FAULT_RETRY, GITHUB_INTERVAL_IDLE, GITHUB_RETRY_MAX, GITHUB_RETRY_MIN, GITHUB_SLOWING,
+    MAX_FAULT_CHARS,
 };
 use crate::model::source::Demand;
 use crate::model::text::one_line;
@@ -35,8 +37,10 @@ pub(super) enum Next {
 struct Turn {
     watch: Watch,
     wanted: bool,
-    /// Whether nobody has looked since somebody waits.
+    /// Whether no look has come to its end since somebody waits, or since one was broken off.
     afresh: bool,
+    /// Whether somebody has come since the look that is under way began.
+    came: bool,
     /// When it is to be looked at; `None` if nobody needs that.
     due: Option<Instant>,
     /// Since when nothing has changed there.
@@ -58,6 +62,8 @@ pub(super) struct Poller {
     places: Places,
     /// For the log, each once.
     said: Vec<String>,
+    /// Who waited when it was told last.
+    demand: Demand,
 }
 
 impl Poller {
@@ -74,21 +80,34 @@ impl Poller {
             let place = places.take(&format!("{owner}/{repo}"));
             let due = place.is_none().then_some(now);
             let watch = Watch::new(owner, repo, place);
-            Turn { watch, wanted: false, afresh: true, due, quiet: now, failures: 0, fault: None }
+            Turn { watch, wanted: false, afresh: true, came: false, due, quiet: now, failures: 0, fault: None }
         };
         let turns = repositories.iter().map(turn).collect();
-        Poller { base, interval, turns, quota, places, said: Vec::new() }
+        Poller { base, interval, turns, quota, places, said: Vec::new(), demand: Demand::default() }
     }
 
-    /// Takes note of who waits. A repository for which somebody begins to wait is looked at at once.
+    /// Takes note of who waits. A repository for which somebody begins to wait is looked at at once, also if others wait
+    /// for it already.
     pub(super) fn demand(&mut self, demand: &Demand, now: Instant) {
+        let newcomers: Vec<&RepoFilter> = demand.newcomers(&self.demand).collect();
         for turn in &mut self.turns {
             let (owner, repo) = (turn.watch.owner(), turn.watch.repo());
             let wanted = demand.filters.iter().any(|filter| filter.passes(owner, repo));
+            let came = newcomers.iter().any(|filter| filter.passes(owner, repo));
             match (turn.wanted, wanted) {
                 (false, true) => {
                     (turn.due, turn.quiet, turn.afresh) = (Some(now), now, true);
                     turn.watch.stop();
+                }
+                (true, true) if came => {
+                    (turn.quiet, turn.afresh) = (now, true);
+                    // A look that is under way is gone on with, or those who come one after the other would keep it from
+                    // its end.
+                    if turn.watch.is_looking() {
+                        turn.came = true;
+                    } else {
+                        turn.due = Some(now);
+                    }
                 }
                 (true, false) if turn.watch.place.is_some() => {
                     turn.due = None;
@@ -98,11 +117,12 @@ impl Poller {
             }
             turn.wanted = wanted;
         }
+        self.demand = demand.clone();
     }
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Instant) -> Next {
-        let Some((due, turn)) = self.first() else { return Next::Asleep };
+        let Some((due, turn)) = self.first(now) else { return Next::Asleep };
         let at = due.max(self.quota.ready());
         if at > now {
             return Next::At(at);
@@ -111,15 +131,19 @@ impl Poller {
         if !turn.watch.is_looking() {
             // Without a token each of them would cost a part of a quota that is gone at once.
             let checks = turn.wanted && !self.quota.is_anonymous();
-            turn.watch.begin(Purpose { jobs: turn.wanted, checks, afresh: turn.afresh });
+            let commits = turn.afresh || now.saturating_duration_since(turn.quiet) < GITHUB_AFTERMATH;
+            turn.watch.begin(Purpose { jobs: turn.wanted, checks, commits });
+            turn.came = false;
         }
         turn.watch.request().map_or(Next::Asleep, Next::Ask)
     }
 
-    /// Whose turn it is: a look that has begun is gone on with, then whoever waits for longest.
-    fn first(&self) -> Option<(Instant, usize)> {
+    /// Whose turn it is: a look that has begun is gone on with. Of those that are due when a question may be asked, whom
+    /// somebody waits for comes first, and then whoever waits for longest.
+    fn first(&self, now: Instant) -> Option<(Instant, usize)> {
+        let next = self.quota.ready().max(now);
         let turns = self.turns.iter().enumerate().filter_map(|(index, turn)| Some((turn, turn.due?, index)));
-        let first = turns.min_by_key(|(turn, due, _)| (!turn.watch.is_looking(), !turn.wanted, *due));
+        let first = turns.min_by_key(|(turn, due, _)| (!turn.watch.is_looking(), next.max(*due), !turn.wanted, *due));
         first.map(|(_, due, index)| (due, index))
     }
 
@@ -131,14 +155,20 @@ impl Poller {
             Ok(reply) => reply,
             Err(problem) => {
                 self.quota.unreachable(&problem, now);
-                self.turns[index].watch.stop();
+                self.turns[index].later(now);
                 return Told::default();
             }
         };
         let heard = self.quota.hear(&reply, now);
         let turn = &mut self.turns[index];
         if heard == Heard::Pause || reply.status == 401 {
-            turn.watch.stop();
+            turn.break_off();
+            // After the pause the others come first, in case that it is this one alone which is refused.
+            turn.due = Some(now);
+            return Told::default();
+        }
+        if let Some(problem) = reply.cut {
+            turn.failed(&format!("the answer of GitHub breaks off: {problem}"), now);
             return Told::default();
         }
         match reply.status {
@@ -182,8 +212,9 @@ impl Poller {
                     turn.quiet = now;
                 }
                 if !turn.watch.is_looking() {
-                    turn.afresh &= !turn.wanted;
-                    turn.due = turn.wanted.then(|| now + turn.rest(self.interval, now));
+                    turn.afresh = turn.came || !turn.wanted;
+                    let rest = if turn.came { Duration::ZERO } else { turn.rest(self.interval, now) };
+                    turn.due = turn.wanted.then(|| now + rest);
                 }
                 told
             }
@@ -245,15 +276,26 @@ impl Turn {
 
     /// GitHub does not show it. That rarely passes by itself.
     fn faulty(&mut self, fault: String, now: Instant) {
-        self.watch.stop();
+        self.break_off();
         self.fault = Some(fault);
         self.due = self.wanted.then(|| now + GITHUB_FAULT_RETRY);
     }
 
     /// Something is wrong that passes.
     fn failed(&mut self, problem: &str, now: Instant) {
-        self.watch.stop();
         self.fault = Some(format!("{}: {problem}", self.watch.name()));
+        self.later(now);
+    }
+
+    /// The look has failed. What it would have been followed by is made up for.
+    fn break_off(&mut self) {
+        self.watch.stop();
+        self.afresh = true;
+    }
+
+    /// It is asked again later, so that the others have their turns.
+    fn later(&mut self, now: Instant) {
+        self.break_off();
         self.due = Some(now + growing(GITHUB_RETRY_MIN, GITHUB_RETRY_MAX, self.failures));
         self.failures = self.failures.saturating_add(1);
     }

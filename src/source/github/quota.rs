@@ -87,7 +87,11 @@ impl Quota {
         self.failures = 0;
         self.count(reply, now);
         if !is_limit(reply) {
-            (self.trouble, self.limits) = (None, 0);
+            self.trouble = None;
+            // A token that is refused is no limit; what it is refused for goes on.
+            if reply.status != 401 {
+                self.limits = 0;
+            }
             self.pace(reply, now);
             return Heard::Answer;
         }
@@ -97,7 +101,9 @@ impl Quota {
             (None, Some(period)) if used_up => period.ends.saturating_duration_since(now) + Duration::from_secs(1),
             (None, _) => growing(GITHUB_LIMIT_MIN, GITHUB_LIMIT_MAX, self.limits),
         };
-        let pause = pause.min(GITHUB_LIMIT_MAX);
+        // It may say that there is none, and refuse again.
+        let least = growing(GITHUB_RETRY_MIN, GITHUB_LIMIT_MAX, self.limits);
+        let pause = pause.max(least).min(GITHUB_LIMIT_MAX);
         self.limits = self.limits.saturating_add(1);
         let what = if used_up { "its quota for this hour is used up" } else { "its limits ask for a pause" };
         let hint = if self.anonymous { "; a token has a larger quota: `waitbus secret set github-token`" } else { "" };
@@ -147,7 +153,7 @@ impl Quota {
         self.ready = now;
         let Some(Period { limit, remaining, ends, .. }) = self.period else { return };
         let ours = self.allowance(limit);
-        let left = ours.saturating_sub(self.spent).min(remaining * self.percent / 100);
+        let left = ours.saturating_sub(self.spent).min(self.share(remaining));
         let until_end = ends.saturating_duration_since(now);
         if left == 0 {
             let why = format!(
@@ -156,15 +162,24 @@ impl Quota {
                 until_end.as_secs()
             );
             self.pause(ends, why);
-        } else if self.counts(reply) && self.spent > ours * GITHUB_BURST_PERCENT / 100 {
+        } else if self.counts(reply) && self.spent > percent(ours, GITHUB_BURST_PERCENT) {
             self.ready = now + until_end / u32::try_from(left).unwrap_or(u32::MAX);
         }
     }
 
     /// At least one, or a small quota would be none.
     fn allowance(&self, limit: u64) -> u64 {
-        (limit * self.percent / 100).max(1)
+        self.share(limit).max(1)
     }
+
+    fn share(&self, requests: u64) -> u64 {
+        percent(requests, self.percent)
+    }
+}
+
+/// So much of a number, which comes from the network and may be any.
+fn percent(of: u64, percent: u64) -> u64 {
+    of.saturating_mul(percent) / 100
 }
 
 /// Whether GitHub refuses because it was asked too often. It says so with 403 as well, which also means other things.
@@ -297,5 +312,44 @@ mod tests {
         assert!(quota.ready() - now <= GITHUB_RETRY_MIN * 5 / 4 && quota.trouble().unwrap().contains("no route"));
         quota.hear(&at(0, 304, 4_000), now);
         assert_eq!((quota.ready(), quota.trouble()), (now, None));
+    }
+
+    /// `Retry-After: 0` was taken at its word: 20 requests a second, with nobody waiting.
+    #[test]
+    fn a_limit_that_asks_for_no_pause_gets_one_that_grows() {
+        let now = Instant::now();
+        let mut quota = quota(now);
+        let mut last = GITHUB_RETRY_MIN / 2;
+        for _ in 0..4 {
+            quota.hear(&Reply { retry_after: Some(0), ..at(0, 429, 100) }, now);
+            assert!(quota.ready() - now > last * 3 / 2, "{:?} after {last:?}", quota.ready() - now);
+            last = quota.ready() - now;
+        }
+    }
+
+    /// A token that was withdrawn was shown to GitHub once a minute for as long as the machine was on.
+    #[test]
+    fn a_token_that_is_refused_is_shown_less_and_less() {
+        let now = Instant::now();
+        let mut quota = quota(now);
+        let mut last = Duration::ZERO;
+        for _ in 0..4 {
+            assert_eq!(quota.hear(&at(0, 401, 100), now), Heard::Answer);
+            quota.refused("another token".into(), now);
+            assert!(quota.ready() - now > last * 3 / 2, "{:?} after {last:?}", quota.ready() - now);
+            last = quota.ready() - now;
+        }
+        quota.hear(&at(0, 200, 4_000), now);
+        assert_eq!((quota.ready(), quota.trouble()), (now, None));
+    }
+
+    #[test]
+    fn no_number_of_a_header_is_too_large() {
+        let now = Instant::now();
+        let mut quota = quota(now);
+        let all = u64::MAX;
+        let reply = Reply { limit: Some(all), reset: Some(i64::MAX), retry_after: Some(all), ..at(0, 200, all) };
+        assert_eq!(quota.hear(&reply, now), Heard::Answer);
+        assert!(quota.told().is_some() && quota.ready() == now);
     }
 }

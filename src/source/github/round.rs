@@ -9,7 +9,7 @@ use super::http::Validators;
 use crate::ingest::github::SOURCE;
 use crate::ingest::github::api::{self, BadAnswer, Item, Run};
 use crate::model::event::{Draft, HAPPENED_AT, ingest_method};
-use crate::model::limits::GITHUB_LATE;
+use crate::model::limits::{GITHUB_ENDED_TRIES, GITHUB_LATE};
 
 /// One moment on our clocks, and what has to be added to GitHub's dates to have ours.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,9 @@ pub(super) struct Purpose {
     pub(super) jobs: bool,
     /// And so are the checks and statuses of commits.
     pub(super) checks: bool,
-    /// Nobody has looked for a while, so the newest commits are looked at even if no run of theirs goes on.
-    pub(super) afresh: bool,
+    /// Also of the newest commits of which no run goes on: nobody has looked for a while, or something has changed not
+    /// long ago, and other services speak after the last run.
+    pub(super) commits: bool,
 }
 
 /// What there is a list of beside the runs.
@@ -117,6 +118,8 @@ pub(super) struct List {
     pub(super) known: Validators,
     /// Whether one of the items goes on.
     pub(super) is_open: bool,
+    /// How often it was asked for although its run has ended.
+    pub(super) tries: u32,
     /// Keys of what was told.
     told: BTreeSet<String>,
 }
@@ -124,7 +127,14 @@ pub(super) struct List {
 impl List {
     pub(super) fn of(run: &Draft) -> List {
         let of = Draft { payload: None, ..run.clone() };
-        List { of, known: Validators::default(), is_open: false, told: BTreeSet::new() }
+        List { of, known: Validators::default(), is_open: false, tries: 0, told: BTreeSet::new() }
+    }
+
+    /// Whether it is behind its run, which has ended: what is listed as going on has to end as well, and is asked for
+    /// again a few times.
+    pub(super) fn lags(&mut self, status: u16) -> bool {
+        self.tries += 1;
+        self.is_open && matches!(status, 200 | 304) && self.tries < GITHUB_ENDED_TRIES
     }
 
     /// The items of a page that were not told.

@@ -248,7 +248,7 @@ impl Watch {
         if round.missed {
             drafts.push(missed(&self.owner, &self.repo, newest, lowest));
         }
-        for Run { id, reached, changed, draft } in found {
+        for Run { id, reached, changed, is_unsaid, draft } in found {
             place.newest = place.newest.max(id);
             let (known, is_open) = (place.runs.get(&id), reached.is_open());
             let is_news = match known {
@@ -258,6 +258,13 @@ impl Watch {
             if is_open || is_news || place.owed.contains(&id) {
                 let jobs = self.lists.entry(Topic::Jobs(id)).or_insert_with(|| List::of(&draft));
                 jobs.of.fields.clone_from(&draft.fields);
+            }
+            if is_unsaid {
+                // It goes on, as far as anybody can be told, so its end is news.
+                if known.is_none_or(|known| reached.attempt > known.attempt) {
+                    place.runs.insert(id, reached);
+                }
+                continue;
             }
             if !is_news {
                 continue;
@@ -305,7 +312,7 @@ impl Watch {
         for commit in place.commits.iter().filter(|_| round.purpose.checks && !self.without_checks) {
             let both = [Topic::Checks(commit.sha.clone()), Topic::Statuses(commit.sha.clone())];
             let is_open = both.iter().any(|topic| self.lists.get(topic).is_some_and(|list| list.is_open));
-            if round.purpose.afresh || is_open || busy.contains(&commit.sha) {
+            if round.purpose.commits || is_open || busy.contains(&commit.sha) {
                 about.extend(both.map(|topic| (topic, commit.draft())));
             }
         }
@@ -339,8 +346,11 @@ impl Watch {
                 return Ok(drafts);
             }
         }
-        if let (Topic::Jobs(run), Some(place)) = (topic, &mut self.place) {
-            round.moved |= place.owed.remove(&run);
+        if let (Topic::Jobs(run), Some(place)) = (&topic, &mut self.place)
+            && place.owed.contains(run)
+            && !self.lists.get_mut(&topic).is_some_and(|list| list.lags(reply.status))
+        {
+            round.moved |= place.owed.remove(run);
         }
         if self.without_checks {
             round

@@ -86,6 +86,20 @@ fn a_repository_that_is_not_there_is_said_and_the_others_go_on() {
     assert!(wait.line().contains("run 2"));
 }
 
+/// The repository whose answers were cut off was asked again and again, and no other one ever.
+#[test]
+fn a_repository_whose_answers_are_cut_off_is_said_and_the_others_go_on() {
+    let world = World::new();
+    world.configure("repositories = ['octo/cut', 'octo/hello']");
+    world.server.cuts("octo/cut");
+    let _hub = world.bus.hub();
+    let _poller = world.poll();
+    let mut wait = world.bus.wait(&FINDS);
+    wait.said("octo/cut");
+    world.server.run(2, 1, "completed", Some("success"));
+    assert!(wait.line().contains("run 2"));
+}
+
 #[test]
 fn a_server_that_says_nothing_does_not_keep_the_poller_from_stopping() {
     let world = World::new();

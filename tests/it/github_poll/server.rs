@@ -1,7 +1,7 @@
 //! A server on loopback that behaves like the documented REST API of GitHub, as far as the poller asks it: pages with
 //! `Link`, validators, the headers of the quota, and every way in which it may fail. It counts what it is asked.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -43,6 +43,8 @@ struct State {
     /// By the commit.
     statuses: BTreeMap<String, Vec<Value>>,
     faults: VecDeque<Fault>,
+    /// Repositories all of whose answers are cut off.
+    cut: BTreeSet<String>,
     asked: Vec<Asked>,
     token: Option<String>,
     /// Without a validator of the other kind.
@@ -135,6 +137,13 @@ impl Server {
         self.state().faults.extend(faults);
     }
 
+    /// Cuts off all answers about a repository from now on.
+    pub fn cuts(&self, name: &str) {
+        let mut state = self.state();
+        state.runs.entry(name.to_owned()).or_default();
+        state.cut.insert(format!("/repos/{name}/"));
+    }
+
     pub fn only_modified(&self) {
         self.state().only_modified = true;
     }
@@ -158,7 +167,8 @@ fn serve(stream: TcpStream, address: SocketAddr, shared: &(Mutex<State>, Condvar
     let mut stream = stream;
     while let Some((path, headers)) = request(&mut reader) {
         let mut state = shared.0.lock().unwrap();
-        let fault = state.faults.pop_front();
+        let is_cut = state.cut.iter().any(|prefix| path.starts_with(prefix));
+        let fault = if is_cut { Some(Fault::Truncated) } else { state.faults.pop_front() };
         let (status, headers_out, body) = match &fault {
             Some(Fault::Answer(status, headers, body)) => (
                 *status,

@@ -32,6 +32,8 @@ pub(super) struct Api {
     pub(super) renamed: BTreeMap<String, String>,
     /// Where every request is sent.
     pub(super) redirect: Option<String>,
+    /// Part of the path of those that are answered with 502.
+    pub(super) broken: Option<&'static str>,
     /// Which request fails, and how.
     pub(super) failing: Option<(usize, Failure)>,
 }
@@ -48,6 +50,7 @@ impl Api {
             absent: BTreeSet::new(),
             renamed: BTreeMap::new(),
             redirect: None,
+            broken: None,
             failing: None,
         }
     }
@@ -111,6 +114,9 @@ impl Api {
         let mut reply = self.reply(request);
         reply.date = Some(self.now);
         (reply.limit, reply.remaining, reply.reset) = (Some(1_000_000), Some(900_000), Some(self.now + 3_600));
+        if self.broken.is_some_and(|part| request.path.contains(part)) {
+            reply = Reply { status: 502, body: Vec::new(), ..reply };
+        }
         if let Some((at, fail)) = self.failing
             && at == self.asked.len()
         {

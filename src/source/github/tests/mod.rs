@@ -1,6 +1,8 @@
 //! The poller against an API in memory, on a clock that the test turns: what is asked, what is told, and what is not.
 
 mod api;
+mod late;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +18,9 @@ use super::*;
 use crate::config::settings::tests::sections;
 use crate::model::event::{Draft, HAPPENED_AT};
 use crate::model::filter::RepoFilter;
-use crate::model::limits::{GITHUB_FOLLOWED_RUNS, GITHUB_INTERVAL_IDLE, GITHUB_RUN_PAGES, GITHUB_RUNS_PER_PAGE};
+use crate::model::limits::{
+    GITHUB_AFTERMATH, GITHUB_FOLLOWED_RUNS, GITHUB_INTERVAL_IDLE, GITHUB_RUN_PAGES, GITHUB_RUNS_PER_PAGE,
+};
 use crate::model::source::Demand;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -367,15 +371,17 @@ fn what_others_say_of_a_commit_is_told_while_somebody_waits() {
     assert_eq!(keys(&world), ["status octo/hello 50"], "of what was over before anybody waited, too");
     let commits = world.api.asked.iter().filter(|asked| asked.path.contains("commits")).count();
     assert_eq!(commits, 6, "the checks and statuses of three commits");
-    // It goes on, so it is followed to its end; the others are left alone.
+    // It goes on, so it is followed to its end; the others are left alone after a while.
+    world.pass(GITHUB_AFTERMATH * 2);
     world.api.asked.clear();
     world.api.status(5, 51, "failure");
     world.pass(INTERVAL);
     let commits: Vec<_> = world.api.asked.iter().filter(|asked| asked.path.contains("commits")).collect();
     assert_eq!((commits.len(), keys(&world).len()), (2, 2), "{commits:?}");
     assert!(commits.iter().all(|asked| asked.path.contains(&format!("{:040x}", 5))));
+    world.pass(GITHUB_AFTERMATH * 2);
     world.api.asked.clear();
-    world.pass(INTERVAL * 3);
+    world.pass(GITHUB_AFTERMATH);
     assert!(world.api.asked.iter().all(|asked| !asked.path.contains("commits")), "it has ended");
     // A new run, and a check of another app that outlives it.
     world.api.run("octo/hello", 6, "in_progress", None);
@@ -387,7 +393,7 @@ fn what_others_say_of_a_commit_is_told_while_somebody_waits() {
     world.pass(INTERVAL * 2);
     let told = keys(&world);
     assert!(
-        told[0].starts_with("check_run octo/hello 60 completed failure 2027-01-15T08:0")
+        told[0].starts_with("check_run octo/hello 60 completed failure 2027-01-15T08:")
             && told[1] == "check_run octo/hello 60 created",
         "{told:?}"
     );

@@ -1,0 +1,35 @@
+//! Whose turn it is: no repository keeps another one from being looked at.
+
+use super::*;
+
+/// One repository whose answers were always cut off was the oldest that was due, and so the only one that was asked.
+#[test]
+fn a_repository_that_cannot_be_asked_keeps_no_other_from_its_turn() {
+    let mut world = World::new(&["octo/bad", "octo/hello"]);
+    world.api.run("octo/hello", 1, "completed", Some("success"));
+    world.want(&["*"]);
+    let end = world.now + Duration::from_mins(10);
+    while world.now < end {
+        match world.poller.next(world.now) {
+            Next::Ask(request) if request.path.contains("octo/bad") => {
+                let told = world.poller.hear(Err(Unreachable("timeout".into())), world.moment());
+                world.commit(told);
+            }
+            Next::Ask(_) => assert!(world.step()),
+            Next::At(due) => world.now = due,
+            Next::Asleep => panic!("somebody waits"),
+        }
+    }
+    assert_eq!(world.runs(), ["workflow_run octo/hello 1.1 completed success"]);
+    assert!(world.api.asked_of("octo/hello").len() > 20, "{:?}", world.api.asked);
+}
+
+/// It waited for a minute until the other one was due again, and what happened meanwhile was old when it was looked at.
+#[test]
+fn a_repository_that_is_new_is_looked_at_at_once_while_another_one_is_waited_for() {
+    let mut world = World::new(&["octo/hello", "octo/new"]);
+    world.want(&["octo/hello"]);
+    world.settle();
+    assert_eq!(world.api.asked_of("octo/new").len(), 1, "{:?}", world.api.asked);
+    assert!(world.api.asked[0].path.contains("octo/hello"), "after the one that is waited for");
+}
