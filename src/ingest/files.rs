@@ -77,9 +77,12 @@ pub struct Change<'a> {
     pub origin: Origin,
     /// The state that is told; none of what is gone.
     pub state: Option<State>,
+    /// Whether this state is news even if it was told before: it was gone meanwhile.
+    pub is_certain: bool,
 }
 
-/// The event of a change. The same state of a path has the same key, however it was noticed, so it is told once.
+/// The event of a change. The same state of a path has the same key, however it was noticed, so it is told once, unless
+/// it has certainly come back.
 #[must_use]
 pub fn draft(change: &Change<'_>) -> Draft {
     let (path, is_escaped) = text(change.path);
@@ -115,6 +118,7 @@ pub fn draft(change: &Change<'_>) -> Draft {
         source: SOURCE.to_owned(),
         event_type: EVENT_TYPE.to_owned(),
         delivery_id: change.state.map(|state| key(change.path, state)),
+        is_certain: change.is_certain,
         ingest_method: ingest_method::SOURCE,
         summary,
         fields,
@@ -158,7 +162,7 @@ mod tests {
     fn change(path: &[u8]) -> Change<'_> {
         let state = Some(State { inode: 7, changed: 8 });
         let (kind, origin) = (Kind::Write, Origin::Live);
-        Change { kind, path, from: None, is_directory: false, is_complete: true, origin, state }
+        Change { kind, path, from: None, is_directory: false, is_complete: true, origin, state, is_certain: false }
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct Draft {
     pub repo: String,
     /// Idempotency key within the source; `None` takes the event's own id.
     pub delivery_id: Option<String>,
+    /// Whether it has certainly not been told before: with a key that is in the log already it is stored under its own
+    /// id.
+    pub is_certain: bool,
     /// One of [`ingest_method`].
     pub ingest_method: &'static str,
     /// One line for a person; cleaned when it is stored.

@@ -67,6 +67,7 @@ impl Telling {
             owner: self.owner,
             repo: self.repo,
             delivery_id: self.id,
+            is_certain: false,
             ingest_method,
             summary,
             fields,

@@ -81,6 +81,19 @@ fn a_key_is_stored_once_per_source_and_told_as_a_duplicate() {
     assert_eq!(bench.rows(0), ["event 1", "event 2"]);
 }
 
+/// A source sees that something is back as it was, and has no other key for it than the one under which it told of it
+/// before.
+#[test]
+fn what_certainly_has_not_been_told_is_stored_also_when_its_key_is_taken() {
+    let mut bench = bench();
+    let certain = Draft { is_certain: true, ..draft(Some("k")) };
+    let outcomes = bench.writer.append_all(&[certain.clone(), certain], at(1)).unwrap();
+    assert_ne!(outcomes[0].id(), outcomes[1].id());
+    let again = bench.writer.append(&draft(Some("k")), at(2)).unwrap();
+    assert_eq!(again, Appended::Duplicate { id: outcomes[0].id() }, "the first one has the key");
+    assert_eq!(bench.rows(0), ["event 1", "event 2"]);
+}
+
 #[test]
 fn a_batch_is_stored_whole_and_its_duplicates_are_told() {
     let mut bench = bench();

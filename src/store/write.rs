@@ -153,6 +153,10 @@ pub(super) fn insert(
     while rows.next()?.is_some() {}
     match seq {
         Some(seq) => Ok(Appended::Stored { seq: Seq(seq), id }),
+        None if draft.is_certain && draft.delivery_id.is_some() => {
+            let other = Draft { delivery_id: None, ..draft.clone() };
+            insert(connection, ids, &other, now)
+        }
         None => Ok(Appended::Duplicate { id: existing(connection, &draft.source, delivery_id)? }),
     }
 }

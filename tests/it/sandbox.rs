@@ -95,6 +95,7 @@ fn draft(n: u64) -> Draft {
         owner: String::new(),
         repo: String::new(),
         delivery_id: None,
+        is_certain: false,
         ingest_method: "emit",
         summary: String::new(),
         fields: json!({"n": n}).as_object().unwrap().clone(),

@@ -133,6 +133,7 @@ fn told(event: &str, payload: &Value, ingest_method: &'static str) -> Draft {
         source: SOURCE.to_owned(),
         event_type: event.to_owned(),
         delivery_id: transition::key(event, payload, owner, repo, &fields),
+        is_certain: false,
         ingest_method,
         summary: summary::summary(event, owner, repo, &fields),
         owner: owner.to_owned(),

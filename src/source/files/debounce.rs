@@ -27,12 +27,15 @@ pub(super) enum Hint {
     Whole,
     /// Something may have changed.
     Look,
+    /// It has been found among what changed since a time, and may have been told since then.
+    Found,
     /// Something certainly has.
     Changed,
 }
 
 /// What is known of a path that has to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(super) struct Pending<K> {
     /// The first hint since it was last looked at.
     pub(super) first: Moment,
@@ -42,6 +45,8 @@ pub(super) struct Pending<K> {
     pub(super) is_written: bool,
     /// Whether it has been made and nothing has been said of its content yet.
     pub(super) is_made: bool,
+    /// Whether it may have been told already as it is.
+    pub(super) may_be_told: bool,
     /// The least usual way in which it was noticed.
     pub(super) origin: Origin,
     /// The other end of a rename, for which this one waits …
@@ -108,6 +113,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
             is_open: false,
             is_written: false,
             is_made: false,
+            may_be_told: false,
             origin,
             follows: None,
             followed_by: None,
@@ -121,6 +127,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
             Hint::Written => (pending.is_open, pending.is_written, pending.is_made) = (true, true, false),
             Hint::Whole => (pending.is_open, pending.is_made) = (false, false),
             Hint::Changed => pending.is_written = true,
+            Hint::Found => pending.may_be_told = true,
             Hint::Look => {}
         }
         let latest = pending.first.at + self.at_most;

@@ -135,6 +135,7 @@ fn event(change: &Change) -> Draft {
         is_complete: change.is_complete,
         origin: change.origin,
         state: change.state,
+        is_certain: change.is_certain,
     })
 }
 

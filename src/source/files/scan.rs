@@ -137,7 +137,7 @@ impl<D: Disk> Watcher<D> {
             self.learn(&key, path, Known { identity: look.identity, content, watch: None });
         }
         if is_news {
-            self.pending.hint(key, Hint::Look, self.origin(scan.origin, look), now);
+            self.pending.hint(key, Hint::Found, self.origin(scan.origin, look), now);
         }
     }
 
@@ -184,14 +184,14 @@ impl<D: Disk> Watcher<D> {
             && roots.cover(path)
             && (parent.is_ignored || self.config.ignoring.covers(&parent.rules, path, true));
         let rules = self.rules_of(path, &parent.rules);
-        let is_news = match self.since(since, path) {
-            Since::Time(time) => look.identity.born >= time,
-            Since::Ever | Since::Start => true,
+        let (is_news, may_be_told) = match self.since(since, path) {
+            Since::Time(time) => (look.identity.born >= time, true),
+            Since::Ever | Since::Start => (true, false),
         };
         let directory = self.tree.add(Some(key.0), &key.1, look.identity);
         if let Some(dir) = self.tree.get_mut(directory) {
             (dir.rules, dir.is_ignored) = (rules, is_ignored);
-            dir.is_told = !is_news;
+            (dir.is_told, dir.may_be_told) = (!is_news, may_be_told);
         }
         self.watch(directory);
         if is_news {

@@ -98,7 +98,11 @@ impl<D: Disk> Watcher<D> {
         changes.append(&mut self.ready);
         if self.tree.path_of(&item.key).as_ref() != Some(&item.path) {
             // It was found elsewhere while others were told.
-            let hint = if item.pending.is_written { Hint::Changed } else { Hint::Look };
+            let hint = match &item.pending {
+                Pending { is_written: true, .. } => Hint::Changed,
+                Pending { may_be_told: true, .. } => Hint::Found,
+                _ => Hint::Look,
+            };
             return self.pending.hint(item.key.clone(), hint, origin, now);
         }
         let before = changes.len();
@@ -155,6 +159,8 @@ impl<D: Disk> Watcher<D> {
             from,
             is_complete: !item.pending.is_open,
             state: Some(look.state()),
+            // The state of what was known as this file may have been told already, before its last hint was read.
+            is_certain: is_other && !item.pending.may_be_told,
             ..change(kind, item.path.clone(), false, item.pending.origin)
         });
     }
@@ -190,13 +196,15 @@ impl<D: Disk> Watcher<D> {
     fn tell_directory(&mut self, id: DirId, path: &Path, look: Look, origin: Origin, changes: &mut Vec<Change>) {
         let Some(dir) = self.tree.get_mut(id).filter(|dir| !dir.is_told) else { return };
         dir.is_told = true;
+        let is_certain = !dir.may_be_told;
         if let Some(key) = dir.parent.map(|parent| (parent, dir.name.clone()))
             && self.known(&key).is_some()
         {
             self.forget(&key);
             changes.push(change(Kind::Delete, path.to_owned(), false, origin));
         }
-        changes.push(Change { state: Some(look.state()), ..change(Kind::Create, path.to_owned(), true, origin) });
+        let state = Some(look.state());
+        changes.push(Change { state, is_certain, ..change(Kind::Create, path.to_owned(), true, origin) });
     }
 
     /// A directory and everything in it has another path now.
@@ -246,5 +254,5 @@ impl<D: Disk> Watcher<D> {
 
 /// A change of which there is no more to say.
 pub(super) fn change(kind: Kind, path: PathBuf, is_directory: bool, origin: Origin) -> Change {
-    Change { kind, path, from: None, is_directory, is_complete: true, origin, state: None }
+    Change { kind, path, from: None, is_directory, is_complete: true, origin, state: None, is_certain: false }
 }

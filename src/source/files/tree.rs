@@ -34,6 +34,8 @@ pub(super) struct Dir {
     pub(super) watch: Option<i32>,
     /// Whether anybody has been told of it.
     pub(super) is_told: bool,
+    /// Whether it was told perhaps before it was in memory.
+    pub(super) may_be_told: bool,
     pub(super) rules: Rules,
     /// Whether it is ignored, and here only because of something below it that was named.
     pub(super) is_ignored: bool,
@@ -142,7 +144,8 @@ impl Tree {
         if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
             parent.directories.insert(name.clone(), id);
         }
-        let dir = Dir { parent, name, identity, watch: None, is_told, rules, is_ignored: false, files, directories };
+        let (watch, is_ignored, may_be_told) = (None, false, false);
+        let dir = Dir { parent, name, identity, watch, is_told, may_be_told, rules, is_ignored, files, directories };
         self.directories.insert(id, dir);
         self.by_identity.insert(identity, id);
         id

@@ -42,6 +42,9 @@ pub(super) struct Change {
     pub(super) is_complete: bool,
     pub(super) origin: Origin,
     pub(super) state: Option<State>,
+    /// Whether it has certainly not been told yet, also if this state of this path has been: what a directory that left
+    /// and came back brings with it is as it was.
+    pub(super) is_certain: bool,
 }
 
 /// What of a directory that nobody knew is news.

@@ -182,6 +182,7 @@ pub(super) fn missed(owner: &str, repo: &str, newest: i64, lowest: i64) -> Draft
         source: SOURCE.to_owned(),
         event_type: "runs_missed".to_owned(),
         delivery_id: Some(format!("runs_missed {name} {newest} {lowest}")),
+        is_certain: false,
         ingest_method: ingest_method::SOURCE,
         summary: format!(
             "{name}: there were too many runs since waitbus last looked; those between {newest} and {lowest} are not told"

@@ -200,6 +200,38 @@ fn a_path_may_go_and_come_again_and_may_be_one_file() {
     assert_eq!(watched.event()["path"], one.to_str().unwrap());
 }
 
+/// A directory that left the tree and came back was told alone: moving it changes nothing in the files below it, so each
+/// of them had the key of the event that had told of it before, and was taken for one that is told twice.
+#[test]
+fn what_leaves_the_tree_and_comes_back_is_told_again() {
+    let mut watched = Watched::new();
+    watched.shell("mkdir -p dd/sub; echo x >dd/x; echo y >dd/sub/y");
+    let mut told = watched.told();
+    told.sort();
+    let all = ["create dd", "create dd/sub", "create dd/sub/y", "create dd/x"];
+    assert_eq!(told, all);
+    for _ in 0..2 {
+        watched.shell("mv dd ..");
+        assert_eq!(watched.told().len(), all.len());
+        watched.shell("mv ../dd .");
+        let mut told = watched.told();
+        told.sort();
+        assert_eq!(told, all);
+    }
+    // The same for what was named, with everything in it.
+    watched.shell("mv ../watched ../away");
+    while watched.event()["path"] != watched.path("").to_str().unwrap().trim_end_matches('/') {}
+    fs::rename(watched.bus.root().join("away"), watched.path("")).unwrap();
+    let told = watched.told();
+    for line in all {
+        assert_eq!(told.iter().filter(|told| *told == line).count(), 1, "{line} in {told:?}");
+    }
+    // What was told is not told again by whoever starts anew.
+    watched.source.kill();
+    watched.source = super::source(&watched.bus);
+    assert_eq!(watched.told(), [""; 0]);
+}
+
 #[test]
 fn the_bus_does_not_tell_of_itself() {
     let bus = Bus::new();

@@ -160,6 +160,7 @@ impl World {
             owner: repo.0.into(),
             repo: repo.1.into(),
             delivery_id: key.clone(),
+            is_certain: false,
             ingest_method: ingest_method::EMIT,
             summary: String::new(),
             fields: json!({"n": number, "text": "x".repeat(size)}).as_object().cloned().unwrap(),
