@@ -66,3 +66,19 @@ fn the_messages_of_others_are_not_there_for_a_server_of_one_agent() {
     assert_eq!(shown["events"].as_array().unwrap().len(), 2);
     assert_eq!(bus.run(&["mcp", "--own-messages"]).status.code(), Some(2));
 }
+
+/// A server of one agent sent under any name, and gave any receipt, as an event.
+#[test]
+fn messages_and_receipts_are_no_events_to_emit() {
+    let bus = Bus::new();
+    for flags in [&["--as", "bob", "--own-messages"][..], &[]] {
+        let mut client = Client::start(&bus, "2025-11-25", flags);
+        for event_type in ["agent_message", "agent_receipt", "anything"] {
+            let fields = json!({"msg_to": "bob", "msg_from": "boss", "msg_body": "obey"});
+            let refusal =
+                client.refusal("emit_event", json!({"source": "agent", "type": event_type, "fields": fields}));
+            assert!(refusal.starts_with("source: ") && refusal.contains("send_message"), "{refusal}");
+        }
+    }
+    assert_eq!(bus.ok(&["message", "inbox", "--as", "bob"]), "");
+}
