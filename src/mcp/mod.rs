@@ -17,18 +17,19 @@ mod shown;
 mod tools;
 mod transport;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use rmcp::service::{ServerInitializeError, serve_server};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 pub use scope::Scope;
 
+use self::rings::Ring;
 use crate::client::Publisher;
 use crate::config::directories::Directories;
 use crate::model::frame::Subscribe;
@@ -64,8 +65,10 @@ struct Server {
     publisher: Arc<Mutex<Option<Publisher>>>,
     /// Whether the client has gone.
     ended: watch::Receiver<bool>,
+    /// Whether what happens is pushed already.
+    pushes: Cell<bool>,
     /// What follows the log for each resource to which a client of the handshake has subscribed.
-    rings: RefCell<HashMap<String, AbortHandle>>,
+    rings: RefCell<HashMap<String, Ring>>,
     /// For each listen stream that is about to begin, its resources and the place from which they are listened to.
     listening: RefCell<VecDeque<(Vec<String>, Option<EventId>)>>,
 }
@@ -99,6 +102,7 @@ where
         complain,
         publisher: Arc::default(),
         ended: ended.clone(),
+        pushes: Cell::default(),
         rings: RefCell::default(),
         listening: RefCell::default(),
     };
