@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
-    ContentBlock, DiscoverResult, ErrorData, Implementation, JsonObject, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+    ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation, JsonObject,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 
 use super::arguments::{Arguments, ToolError};
 use super::tools::{self, Verb};
-use super::{Server, channel, completion, resources, rings};
+use super::{Server, channel, completion, misread, resources, rings};
 
 const INSTRUCTIONS: &str = "waitbus is the event bus of this workstation. Use wait_for_event instead of polling or \
     sleeping: take a cursor with mark, start what you will wait for, then wait with `after` set to that cursor. A result \
@@ -71,6 +72,14 @@ impl ServerHandler for Server {
         {
             channel::push(self, subscribe, context.peer).await;
         }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(misread::refusal(&request, &context))
     }
 
     async fn list_tools(

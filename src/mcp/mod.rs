@@ -10,6 +10,7 @@ mod channel;
 mod clients;
 mod completion;
 mod handler;
+mod misread;
 mod resources;
 mod rings;
 mod scope;
