@@ -20,7 +20,7 @@ use crate::model::event_frame::event_of;
 use crate::model::fence::Fenced;
 use crate::model::frame::Gap;
 use crate::model::id::EventId;
-use crate::model::limits::{FENCED_BYTES, GRACE, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, WAIT_MAX};
+use crate::model::limits::{FENCED_BYTES, GRACE, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, SETTLING, WAIT_MAX};
 use crate::model::message::{Address, AgentName, Message, Outgoing, SOURCE, Wanted};
 
 /// The name under which a call sends or reads.
@@ -210,7 +210,7 @@ impl Reading {
         if let Some(gap) = self.gap {
             structured.insert("gap".into(), gap_json(&gap));
         }
-        if let Some(problem) = self.inbox.close().await {
+        if let Some(problem) = self.inbox.close(SETTLING).await {
             line = format!("{line}; {problem}, so these may come again");
         }
         shown::result(&line, structured)

@@ -106,6 +106,9 @@ pub const MAX_MESSAGE_BYTES: usize = MAX_FIELDS_BYTES / 2;
 pub const MAX_THREAD_BYTES: usize = 128;
 /// Messages that are handed over before their receipts are committed together, if more of them are there already.
 pub const RECEIPTS_PER_COMMIT: usize = 64;
+/// How long an inbox that ends waits until it is written down what has been read: some milliseconds, unless another
+/// program holds the log. What is not written down comes again.
+pub const SETTLING: Duration = Duration::from_millis(500);
 
 // ---- the log --------------------------------------------------------------------------------------------------
 
