@@ -1,15 +1,15 @@
 //! `send_message` and `read_messages`: what `waitbus message` does.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use rmcp::model::{CallToolResult, JsonObject};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::super::arguments::{Arguments, ToolError};
-use super::super::{Server, clients, shown};
+use super::super::{Server, clients, progress, shown};
 use super::log::blocking;
 use super::object;
 use super::wait::{gap_json, start};
@@ -20,7 +20,9 @@ use crate::model::event_frame::event_of;
 use crate::model::fence::Fenced;
 use crate::model::frame::Gap;
 use crate::model::id::EventId;
-use crate::model::limits::{FENCED_BYTES, GRACE, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, SETTLING, WAIT_MAX};
+use crate::model::limits::{
+    FENCED_BYTES, GRACE, LAST_RECEIPTS, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, WAIT_MAX,
+};
 use crate::model::message::{Address, AgentName, Message, Outgoing, SOURCE, Wanted};
 
 /// The name under which a call sends or reads.
@@ -140,29 +142,53 @@ pub(in crate::mcp) async fn read(
             return Err(ToolError::argument(argument, problem));
         }
     };
-    let client = context.client_info();
-    let wait = asked.map(|asked| clients::wait(client.as_ref().map(|client| &*client.name), Some(asked), false));
+    let (client, hears) = (context.client_info(), context.meta.get_progress_token().is_some());
+    let wait = asked.map(|asked| clients::wait(client.as_ref().map(|client| &*client.name), Some(asked), hears));
+    // What has been told before counts as read, also while that is still being written down.
+    tokio::select! {
+        biased;
+        () = context.ct.cancelled() => return Err(cancelled()),
+        () = server.unsettled.settled() => {}
+        () = server.closing() => {}
+    }
     let inbox = Inbox::open(&server.directories, wanted, begin, Options { grace: GRACE })?;
     let mut reading = Reading { inbox, limit: limit.unwrap_or(LISTED_EVENTS), read: Vec::new(), bytes: 0, gap: None };
-    reading.here().await?;
-    if let Some(wait) = wait
-        && reading.read.is_empty()
-        && reading.gap.is_none()
-    {
-        let mut late = pin!(sleep(wait));
+    let come = progress::beside(context, wait.unwrap_or_default(), reading.come(server, wait)).await;
+    if let Err(error) = come.unwrap_or_else(|| Err(cancelled())) {
+        reading.inbox.leave().await;
+        return Err(error);
+    }
+    let problem = if reading.read.is_empty() { None } else { server.problem.take() };
+    let answer = reading.result(problem.as_deref());
+    hand_over(server, reading.inbox, context);
+    Ok(answer)
+}
+
+fn cancelled() -> ToolError {
+    ToolError("cancelled".into())
+}
+
+/// What was read has been handed over when the answer that tells of it is written, and not before: one that the client
+/// cancels is told to nobody.
+fn hand_over(server: &Server, mut inbox: Inbox, context: &RequestContext<RoleServer>) {
+    let (written, settling) = (server.answers.written(context), server.unsettled.begin());
+    let (mut ended, complain, kept) = (server.ended.clone(), server.complain.clone(), server.problem.clone());
+    spawn_local(async move {
+        let _settling = settling;
+        if !written.await {
+            return inbox.leave().await;
+        }
+        inbox.handed_over();
         tokio::select! {
             biased;
-            () = context.ct.cancelled() => {}
-            mail = reading.inbox.next() => {
-                let mail = mail?;
-                reading.take(mail);
-                reading.here().await?;
-            }
-            () = &mut late => {}
-            () = server.closing() => {}
+            () = inbox.settle() => {}
+            _ = ended.wait_for(|ended| *ended) => {}
         }
-    }
-    Ok(reading.result().await)
+        if let Some(problem) = inbox.close(LAST_RECEIPTS).await {
+            complain(&format!("{problem}; messages that were read may come again"));
+            kept.replace(Some(problem.to_string()));
+        }
+    });
 }
 
 struct Reading {
@@ -174,6 +200,23 @@ struct Reading {
 }
 
 impl Reading {
+    /// Takes what is there, or else what comes within that time.
+    async fn come(&mut self, server: &Server, wait: Option<Duration>) -> Result<(), ToolError> {
+        self.here().await?;
+        let Some(wait) = wait.filter(|_| self.read.is_empty() && self.gap.is_none()) else { return Ok(()) };
+        tokio::select! {
+            biased;
+            mail = self.inbox.next() => {
+                let mail = mail?;
+                self.take(mail);
+                self.here().await?;
+            }
+            () = sleep(wait) => {}
+            () = server.closing() => {}
+        }
+        Ok(())
+    }
+
     /// Takes what is there, as much as is told at once.
     async fn here(&mut self) -> Result<(), ToolError> {
         while self.gap.is_none() && self.read.len() < self.limit && self.bytes < LISTED_BYTES {
@@ -192,26 +235,26 @@ impl Reading {
                 let shown = letter_json(&letter);
                 self.bytes += shown.get("data").and_then(Value::as_str).map_or(0, str::len);
                 self.read.push(shown);
-                self.inbox.handed_over();
             }
         }
     }
 
-    async fn result(self) -> CallToolResult {
+    /// What is told, and why some of it may have been told before.
+    fn result(&self, problem: Option<&str>) -> CallToolResult {
         let cursor = self.inbox.cursor();
         let plural = if self.read.len() == 1 { "message" } else { "messages" };
         let mut line = format!("{} {plural}; the cursor is {cursor}", self.read.len());
-        let status = match (self.gap, self.read.is_empty()) {
+        let status = match (&self.gap, self.read.is_empty()) {
             (Some(_), _) => "gap",
             (None, true) => "pending",
             (None, false) => "matched",
         };
         let mut structured = object(json!({"status": status, "messages": self.read, "cursor": cursor}));
-        if let Some(gap) = self.gap {
-            structured.insert("gap".into(), gap_json(&gap));
+        if let Some(gap) = &self.gap {
+            structured.insert("gap".into(), gap_json(gap));
         }
-        if let Some(problem) = self.inbox.close(SETTLING).await {
-            line = format!("{line}; {problem}, so these may come again");
+        if let Some(problem) = problem {
+            line = format!("{line}; {problem}, so these may have been read before");
         }
         shown::result(&line, structured)
     }

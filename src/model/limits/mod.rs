@@ -334,6 +334,10 @@ pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
 /// How long a server whose client has gone may take to say what it still can: it needs one or two milliseconds, and has
 /// to be gone in fifty.
 pub const LAST_WORDS: Duration = Duration::from_millis(40);
+/// … and how long of that until it is written down which messages have been read, so that a goodbye can still be said.
+pub const LAST_RECEIPTS: Duration = Duration::from_millis(20);
+/// Refusals of what is no message that wait for a client that does not read them. There is no more to say to it.
+pub const MAX_UNREAD_REFUSALS: usize = 64;
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 

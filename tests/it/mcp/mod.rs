@@ -5,6 +5,7 @@ mod fixtures;
 mod hostile;
 mod lifecycle;
 mod messages;
+mod reading;
 mod refused;
 mod resources;
 mod scope;
