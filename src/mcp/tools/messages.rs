@@ -47,6 +47,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let answers = arguments.parsed("in_reply_to", |text| text.parse::<EventId>().map_err(|bad| bad.to_string()))?;
     let body = arguments.required("body")?;
     let (thread, correlation_id) = (arguments.text("thread_id")?, arguments.text("correlation_id")?);
+    let is_given = correlation_id.is_some();
     let reply_to = arguments.parsed("reply_to", |text| text.parse::<AgentName>().map_err(|bad| bad.problem))?;
     let outgoing = match (to, answers) {
         (Some(to), None) => Outgoing { to, from, body, thread, correlation_id, reply_to },
@@ -55,7 +56,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
         }
         (None, None) => return Err(ToolError::argument("to", "is missing: the name of an agent, or * for everybody")),
         (None, Some(id)) => {
-            let reply = answered(server, id).await?.reply(from, body).map_err(named)?;
+            let reply = answered(server, id).await?.reply(from, body).map_err(unanswerable)?;
             Outgoing {
                 thread: thread.or(reply.thread),
                 correlation_id: correlation_id.or(reply.correlation_id),
@@ -67,17 +68,35 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let draft = outgoing.draft().map_err(named)?;
     let directories = server.directories.clone();
     let sent = blocking(move || commit(&directories, &draft)).await??;
-    let there = is_there(server, &outgoing, sent).await?;
-    let correlation_id = outgoing.correlation_id.unwrap_or_else(|| sent.id.to_string());
-    let line = match there {
-        Some(true) => format!("sent as {}", sent.id),
-        Some(false) => format!("sent as {}; nobody it is for is known to be there, so it waits in the log", sent.id),
-        None => format!("sent as {}; who is there is not known", sent.id),
+    // It is sent, so whatever goes wrong here is said and is no failure.
+    let there = is_there(server, &outgoing, sent).await.unwrap_or_else(|error| Err(error.0));
+    let line = match &there {
+        Ok(true) => format!("sent as {}", sent.id),
+        Ok(false) => format!("sent as {}; nobody it is for is known to be there, so it waits in the log", sent.id),
+        Err(problem) => format!("sent as {}; who is there is not known: {problem}", sent.id),
     };
-    let structured = json!({
-        "event_id": sent.id, "correlation_id": correlation_id, "cursor": sent.mark, "receiver_is_there": there,
-    });
-    Ok(shown::result(&line, object(structured)))
+    let mut structured = object(json!({"event_id": sent.id, "cursor": sent.mark, "receiver_is_there": there.ok()}));
+    let correlation_id = outgoing.correlation_id.unwrap_or_else(|| sent.id.to_string());
+    if is_given || is_id(&correlation_id) {
+        structured.insert("correlation_id".into(), correlation_id.into());
+    } else {
+        // It came with the message that is replied to.
+        structured.insert("data".into(), Fenced::of(json!({"correlation_id": correlation_id})).into());
+    }
+    Ok(shown::result(&line, structured))
+}
+
+/// Whether a text is the id of an event, which can say nothing but itself.
+fn is_id(text: &str) -> bool {
+    text.parse::<EventId>().is_ok_and(|id| id.to_string() == text)
+}
+
+/// A message to which nobody can reply. What is wrong with its texts is not said in their words.
+fn unanswerable(bad: BadDraft) -> ToolError {
+    match bad.part {
+        "reply address" => ToolError::argument("in_reply_to", "the message does not come from the name of an agent"),
+        _ => named(bad),
+    }
 }
 
 /// The parts of a message as the arguments call them.
@@ -85,7 +104,7 @@ fn named(bad: BadDraft) -> ToolError {
     let argument = match bad.part {
         "thread" => "thread_id",
         "correlation id" => "correlation_id",
-        "reply" | "reply address" => "in_reply_to",
+        "reply" => "in_reply_to",
         part => part,
     };
     ToolError::argument(argument, bad.problem)
@@ -104,13 +123,13 @@ async fn answered(server: &Server, id: EventId) -> Result<Message, ToolError> {
     }
 }
 
-/// Whether somebody for whom it is reads; `None` when nobody can tell.
-async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Option<bool>, ToolError> {
+/// Whether somebody for whom it is reads, or why nobody can tell.
+async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Result<bool, String>, ToolError> {
     let there = match who(&server.directories).await.map_err(BusError::from)? {
         Who::Known(there) => there,
-        Who::Unknown(_) => return Ok(None),
+        Who::Unknown(problem) => return Ok(Err(problem)),
     };
-    Ok(Some(match &outgoing.to {
+    Ok(Ok(match &outgoing.to {
         // Whoever has read it may have left since.
         Address::Agent(name) => {
             there.iter().any(|present| present.name == *name) || is_received(&server.directories, sent, name)?
