@@ -9,24 +9,22 @@
 //! least once: whoever is killed in between gets it again.
 
 use std::future::ready;
-use std::io::{self, Write};
-use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tempfile::NamedTempFile;
+use tokio::time::timeout;
 
 use super::feed::compile;
+use super::handed::{Handed, read_place};
 use super::log_alone::Pages;
-use super::{BusError, Feed, Item, Options, Publisher};
+use super::{BusError, Feed, Item, Options};
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
 use crate::model::event_frame::event_of;
 use crate::model::frame::{Gap, GapReason, Subscribe};
 use crate::model::id::{EventId, Seq};
-use crate::model::limits::RECEIPTS_PER_COMMIT;
-use crate::model::message::{AgentName, Message, SOURCE, Wanted, presence, receipt_key};
+use crate::model::message::{Message, SOURCE, Wanted, presence, receipt_key};
 use crate::store::{LogPaths, Reader, StoreError};
-use crate::sys::private;
 
 /// Where an inbox begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +69,10 @@ pub struct Inbox {
     is_new: bool,
     /// Receipts from before this were given for what others have read.
     opened: Seq,
-    /// The letter that has been brought last, until it has been handed over.
-    last: Option<Message>,
-    /// The receipts that have not been committed yet.
-    receipts: Vec<Draft>,
-    /// The place that has been written down last.
-    place: Option<EventId>,
-    publisher: Option<Publisher>,
-    problem: Option<BusError>,
+    /// For each letter that has been brought, until it has been handed over, its receipt; none for what was said to
+    /// everybody.
+    brought: Vec<Option<Draft>>,
+    handed: Handed,
 }
 
 #[derive(Debug)]
@@ -109,6 +103,7 @@ impl Inbox {
             Err(StoreError::Missing(_)) => (Source::Nothing, place.unwrap_or(EventId::ZERO), Seq::START),
             Err(error) => return Err(error.into()),
         };
+        let handed = Handed::new(directories, &wanted.name, place.filter(|_| keeps_place));
         Ok(Inbox {
             directories: directories.clone(),
             wanted,
@@ -118,11 +113,8 @@ impl Inbox {
             keeps_place,
             is_new: place.is_none(),
             opened,
-            last: None,
-            receipts: Vec::new(),
-            place: place.filter(|_| keeps_place),
-            publisher: None,
-            problem: None,
+            brought: Vec::new(),
+            handed,
         })
     }
 
@@ -157,6 +149,9 @@ impl Inbox {
     /// The next mail that is there already, or `None` if there is none for now. May be cancelled at any time without
     /// losing anything, and lets others have a turn.
     pub async fn here(&mut self) -> Result<Option<Mail>, BusError> {
+        if self.handed.is_much() {
+            self.settle().await;
+        }
         loop {
             let item = match &mut self.source {
                 Source::Nothing => None,
@@ -179,7 +174,7 @@ impl Inbox {
                 },
             };
             let Some(item) = item else {
-                self.settle();
+                self.settle().await;
                 return Ok(None);
             };
             if let Some(mail) = self.mail(item)? {
@@ -205,30 +200,42 @@ impl Inbox {
         }
     }
 
-    /// The letter that was brought last has reached its reader. Its receipt is given, and the place of the name moved,
+    /// The letters that were brought have reached their reader. Their receipts are given, and the place of the name moved,
     /// when there is nothing more to be handed over for now. What has not been handed over is brought again to the next
     /// inbox of this name.
     pub fn handed_over(&mut self) {
-        let Some(message) = self.last.take() else { return };
-        self.receipts.extend(message.receipt(&self.wanted.name));
-        if self.receipts.len() >= RECEIPTS_PER_COMMIT {
-            self.settle();
-        }
+        self.handed.owe(self.brought.drain(..).flatten());
+    }
+
+    /// Writes down what has been handed over, as [`Inbox::here`] does when there is nothing more. The log may be locked
+    /// for a while; whoever does not wait for it loses nothing.
+    pub async fn settle(&mut self) {
+        let place = (self.keeps_place && self.brought.is_empty()).then_some(self.cursor);
+        self.handed.settle(place).await;
     }
 
     /// Why receipts could not be given, or the place not be kept, since this was asked last. What was handed over may
     /// be brought again.
     pub fn take_problem(&mut self) -> Option<BusError> {
-        self.problem.take()
+        self.handed.take_problem()
     }
 
-    /// Gives the receipts of what has been handed over, and leaves. Returns what [`Inbox::take_problem`] would.
-    pub async fn close(mut self) -> Option<BusError> {
-        self.settle();
+    /// Gives the receipts of what has been handed over, for which it waits for so long, and leaves. Returns what
+    /// [`Inbox::take_problem`] would.
+    pub async fn close(mut self, within: Duration) -> Option<BusError> {
+        if timeout(within, self.settle()).await.is_err() {
+            self.handed.give_up();
+        }
+        let problem = self.take_problem();
+        self.leave().await;
+        problem
+    }
+
+    /// Leaves, and says goodbye. What has not been written down yet is not.
+    pub async fn leave(self) {
         if let Source::Live(feed) = self.source {
             feed.leave().await;
         }
-        self.problem
     }
 
     /// What an item is for whoever reads.
@@ -258,52 +265,7 @@ impl Inbox {
                 return Ok(None);
             }
         }
-        self.last = Some(message.clone());
+        self.brought.push(message.receipt(&self.wanted.name));
         Ok(Some(Mail::Letter(Box::new(Letter { message, event: body }))))
     }
-
-    /// Writes down what has been handed over. What cannot be is tried again with what comes next.
-    fn settle(&mut self) {
-        if let Err(error) = self.write_down() {
-            self.receipts.truncate(RECEIPTS_PER_COMMIT);
-            self.problem = Some(error);
-        }
-    }
-
-    fn write_down(&mut self) -> Result<(), BusError> {
-        if !self.receipts.is_empty() {
-            let publisher = match &mut self.publisher {
-                Some(open) => open,
-                none => none.insert(Publisher::open(&self.directories)?),
-            };
-            publisher.publish_all(&self.receipts)?;
-            self.receipts.clear();
-        }
-        // The receipts first: whoever is killed in between is not handed the same again.
-        if self.keeps_place && self.last.is_none() && self.place != Some(self.cursor) {
-            let path = self.directories.inbox(self.wanted.name.as_str());
-            write_place(&path, &self.wanted.name, self.cursor)
-                .map_err(|error| BusError::Place { path, problem: error.to_string() })?;
-            self.place = Some(self.cursor);
-        }
-        Ok(())
-    }
-}
-
-/// The place that is written down for a name. What is no such file, or another name's where files do not tell `Bob` from
-/// `bob`, says nothing.
-fn read_place(path: &Path, name: &AgentName) -> Option<EventId> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (written, cursor) = text.trim_end().split_once(' ')?;
-    (written == name.as_str()).then(|| cursor.parse().ok())?
-}
-
-/// Replaces the file as a whole, so that nobody reads half of it.
-fn write_place(path: &Path, name: &AgentName, cursor: EventId) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    private::directory(directory)?;
-    let mut file = NamedTempFile::with_prefix_in(".", directory)?;
-    writeln!(file, "{name} {cursor}")?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -11,6 +11,7 @@ pub mod commit;
 mod connection;
 mod feed;
 mod forge;
+mod handed;
 mod inbox;
 mod log_alone;
 pub mod message;
@@ -153,6 +154,9 @@ pub enum BusError {
         /// Why.
         problem: String,
     },
+    /// Whoever reads has ended before it was written down.
+    #[error("what has been read could not be written down in time: the event log was busy")]
+    Unsettled,
     /// The kernel's file notification cannot be used.
     #[error("the state directory {} cannot be watched: {problem}", path.display())]
     Watch {

@@ -69,11 +69,8 @@ impl Arguments {
 pub(super) async fn run(arguments: &Arguments, directories: &Directories) -> Result<Exit, Failure> {
     let options = arguments.options()?;
     let complain = Arc::new(|text: &str| output::say(&format!("waitbus: {text}")));
-    tokio::select! {
-        biased;
-        exit = interrupted() => exit,
-        served = mcp::serve(directories, options, rmcp::transport::stdio_pipes(), complain) => {
-            served.map(|()| Exit::Success).map_err(|error| Failure::bus(format!("the client cannot be served: {error}")))
-        }
-    }
+    let serving = mcp::serve(directories, options, rmcp::transport::stdio_pipes(), complain, interrupted());
+    let served = Box::pin(serving).await;
+    let exit = served.map_err(|error| Failure::bus(format!("the client cannot be served: {error}")))?;
+    exit.unwrap_or(Ok(Exit::Success))
 }

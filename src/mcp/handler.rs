@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
-    ContentBlock, ErrorData, Implementation, JsonObject, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+    ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation, JsonObject,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 
 use super::arguments::{Arguments, ToolError};
 use super::tools::{self, Verb};
-use super::{Server, channel, completion, resources, rings};
+use super::{Server, channel, completion, misread, resources, rings};
 
 const INSTRUCTIONS: &str = "waitbus is the event bus of this workstation. Use wait_for_event instead of polling or \
     sleeping: take a cursor with mark, start what you will wait for, then wait with `after` set to that cursor. A result \
@@ -58,10 +59,27 @@ impl ServerHandler for Server {
             .with_instructions(INSTRUCTIONS)
     }
 
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let mut info = self.get_info();
+        // Without a handshake there is no session into which something could be pushed.
+        info.capabilities.experimental = None;
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
+    }
+
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        if let Some(subscribe) = self.channel.clone() {
+        if let Some(subscribe) = self.channel.clone()
+            && !self.pushes.replace(true)
+        {
             channel::push(self, subscribe, context.peer).await;
         }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(misread::refusal(&request, &context))
     }
 
     async fn list_tools(

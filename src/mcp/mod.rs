@@ -5,11 +5,14 @@
 //! for the command line.
 
 mod address;
+mod answers;
 mod arguments;
 mod channel;
 mod clients;
 mod completion;
 mod handler;
+mod misread;
+mod progress;
 mod resources;
 mod rings;
 mod scope;
@@ -17,18 +20,22 @@ mod shown;
 mod tools;
 mod transport;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use rmcp::service::{ServerInitializeError, serve_server};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 pub use scope::Scope;
 
+use self::answers::{Answers, Unsettled};
+use self::rings::Ring;
 use crate::client::Publisher;
 use crate::config::directories::Directories;
 use crate::model::frame::Subscribe;
@@ -64,8 +71,16 @@ struct Server {
     publisher: Arc<Mutex<Option<Publisher>>>,
     /// Whether the client has gone.
     ended: watch::Receiver<bool>,
+    /// What becomes of the answers.
+    answers: Answers,
+    /// What was told and still has to be written down …
+    unsettled: Unsettled,
+    /// … and why it could not be, since the client was told last.
+    problem: Rc<RefCell<Option<String>>>,
+    /// Whether what happens is pushed already.
+    pushes: Cell<bool>,
     /// What follows the log for each resource to which a client of the handshake has subscribed.
-    rings: RefCell<HashMap<String, AbortHandle>>,
+    rings: RefCell<HashMap<String, Ring>>,
     /// For each listen stream that is about to begin, its resources and the place from which they are listened to.
     listening: RefCell<VecDeque<(Vec<String>, Option<EventId>)>>,
 }
@@ -78,18 +93,22 @@ impl Server {
     }
 }
 
-/// Serves one client until its input ends. What is waited for then ends at once.
-pub async fn serve<R, W>(
+/// Serves one client until its input ends, or until it is asked to end; then it returns what it was told. What is waited
+/// for ends at once.
+pub async fn serve<R, W, T>(
     directories: &Directories,
     options: Options,
     streams: (R, W),
     complain: Complain,
-) -> Result<(), ServerInitializeError>
+    asked_to_end: impl Future<Output = T>,
+) -> Result<Option<T>, ServerInitializeError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let (end, ended) = watch::channel(false);
+    let (end, mut ended) = watch::channel(false);
+    let (answers, unsettled) = (Answers::default(), Unsettled::new());
+    let settled = unsettled.clone();
     let server = Server {
         directories: directories.clone(),
         scope: options.scope,
@@ -99,23 +118,41 @@ where
         complain,
         publisher: Arc::default(),
         ended: ended.clone(),
+        answers: answers.clone(),
+        unsettled,
+        problem: Rc::default(),
+        pushes: Cell::default(),
         rings: RefCell::default(),
         listening: RefCell::default(),
     };
-    let transport = transport::Lines::new(streams.0, streams.1, end);
+    let transport = transport::Lines::new(streams.0, streams.1, answers, end.clone());
     let work = LocalSet::new();
     work.run_until(async move {
-        let running = match serve_server(server, transport).await {
-            Ok(running) => running,
-            // It has gone before it asked for anything.
-            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut ended = ended;
-        let _ = ended.wait_for(|ended| *ended).await;
-        // The SDK would give its handlers seconds; what they still have to say is said by now or has no reader.
-        let _ = timeout(LAST_WORDS, running.waiting()).await;
-        Ok(())
+        let mut serving = pin!(async move {
+            let running = match serve_server(server, transport).await {
+                Ok(running) => running,
+                // It has gone before it asked for anything.
+                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let _ = ended.wait_for(|ended| *ended).await;
+            // The SDK would give its handlers seconds; what they still have to say is said by now or has no reader.
+            let last_words = async {
+                let _ = running.waiting().await;
+                settled.settled().await;
+            };
+            let _ = timeout(LAST_WORDS, last_words).await;
+            Ok(())
+        });
+        tokio::select! {
+            biased;
+            asked = asked_to_end => {
+                end.send_replace(true);
+                let _ = timeout(LAST_WORDS, serving).await;
+                Ok(Some(asked))
+            }
+            served = &mut serving => served.map(|()| None),
+        }
     })
     .await
 }

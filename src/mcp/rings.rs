@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use rmcp::model::{ErrorData, ResourceUpdatedNotification, ResourceUpdatedNotificationParam, ServerNotification};
 use rmcp::service::{Peer, RoleServer, SubscriptionContext};
 use serde_json::json;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet, spawn_local};
 
 use super::address::Address;
 use super::scope::Scope;
@@ -75,36 +76,63 @@ fn missing(uri: &str) -> ErrorData {
     ErrorData::resource_not_found(format!("there is no resource {uri}"), Some(json!({"uri": uri})))
 }
 
-/// Rings for an address until it is unsubscribed.
+/// A subscription of a client of the handshake.
+pub(super) struct Ring {
+    task: AbortHandle,
+    /// How it has begun, once it has.
+    begun: watch::Receiver<Option<Result<(), String>>>,
+}
+
+impl Ring {
+    fn begin(server: &Server, uri: &str, subscribe: Subscribe, peer: &Peer<RoleServer>) -> Ring {
+        let (directories, scope, complain) =
+            (server.directories.clone(), server.scope.clone(), server.complain.clone());
+        let (peer, uri) = (peer.clone(), uri.to_owned());
+        let (sender, begun) = watch::channel(None);
+        let task = spawn_local(async move {
+            let opened = Follower::at(&directories, scope, complain, subscribe).await;
+            let mut follower = match opened {
+                Ok(follower) => follower,
+                Err(error) => {
+                    sender.send_replace(Some(Err(error.to_string())));
+                    return;
+                }
+            };
+            sender.send_replace(Some(Ok(())));
+            while follower.next().await.is_some() {
+                let ring = ResourceUpdatedNotificationParam::new(&uri);
+                if peer.notify_resource_updated(ring).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ring { task: task.abort_handle(), begun }
+    }
+}
+
+/// Rings for an address until it is unsubscribed. One that has ended, because the bus was lost, is begun anew.
 pub(super) async fn subscribe(server: &Server, uri: &str, peer: &Peer<RoleServer>) -> Result<(), ErrorData> {
     let address = Address::parse(uri, &server.scope).ok_or_else(|| missing(uri))?;
-    if server.rings.borrow().contains_key(uri) {
-        return Ok(());
-    }
     let Some(subscribe) = address.subscription(&server.scope) else { return Ok(()) };
-    let failed = |error: BusError| ErrorData::internal_error(error.to_string(), None);
-    let mut follower = Follower::open(server, subscribe).await.map_err(failed)?;
-    let (peer, name) = (peer.clone(), uri.to_owned());
-    let task = spawn_local(async move {
-        while follower.next().await.is_some() {
-            let ring = ResourceUpdatedNotificationParam::new(&name);
-            if peer.notify_resource_updated(ring).await.is_err() {
-                return;
-            }
-        }
-    });
-    // Two that subscribed at once are one.
-    if let Some(other) = server.rings.borrow_mut().insert(uri.to_owned(), task.abort_handle()) {
-        other.abort();
+    let mut begun = {
+        let mut rings = server.rings.borrow_mut();
+        rings.retain(|_, ring| !ring.task.is_finished());
+        // Known before it has begun, so that it can be revoked, and two that come at once are one.
+        let ring = rings.entry(uri.to_owned()).or_insert_with(|| Ring::begin(server, uri, subscribe, peer));
+        ring.begun.clone()
+    };
+    match begun.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(Err(problem))) => Err(ErrorData::internal_error(problem.clone(), None)),
+        // It has begun, or has been revoked before it had.
+        Ok(_) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// Ends that.
 pub(super) fn unsubscribe(server: &Server, uri: &str) -> Result<(), ErrorData> {
     Address::parse(uri, &server.scope).ok_or_else(|| missing(uri))?;
-    if let Some(task) = server.rings.borrow_mut().remove(uri) {
-        task.abort();
+    if let Some(ring) = server.rings.borrow_mut().remove(uri) {
+        ring.task.abort();
     }
     Ok(())
 }

@@ -2,20 +2,24 @@
 //!
 //! The SDK has such a transport, too. This one differs where a client would otherwise wait for ever or take the server
 //! down: it answers what is no message, it reads a lone surrogate as U+FFFD (clients send what a terminal gave them, and
-//! JSON allows its escape), it lets a stray notification before the first request pass, and it tells of the end of the
-//! input at once.
+//! JSON allows its escape), it lets a stray notification before the first request pass, it tells of the end of the input
+//! at once, and it says which answers have been written.
 
 use std::io;
 use std::sync::Arc;
 
-use rmcp::model::{ErrorCode, ErrorData, JsonRpcMessage};
+use rmcp::model::{ErrorCode, ErrorData, JsonRpcMessage, RequestId};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::model::limits::MAX_REQUEST_BYTES;
+use super::answers::Answers;
+use crate::model::limits::{LAST_WORDS, MAX_REQUEST_BYTES, MAX_UNREAD_REFUSALS};
 
 type Incoming = RxJsonRpcMessage<RoleServer>;
 
@@ -29,8 +33,9 @@ pub(super) struct Lines<R, W> {
     /// Whether a request has come.
     begun: bool,
     writer: Arc<Mutex<W>>,
-    /// An answer of our own that is not written yet.
-    unsent: Option<ErrorData>,
+    /// Our own answers that are being written.
+    refusals: JoinSet<()>,
+    answers: Answers,
     ended: watch::Sender<bool>,
 }
 
@@ -42,15 +47,16 @@ enum Read {
 }
 
 impl<R: AsyncRead + Unpin, W> Lines<R, W> {
-    /// Messages on these streams; `ended` becomes true when the input has ended.
-    pub(super) fn new(reader: R, writer: W, ended: watch::Sender<bool>) -> Lines<R, W> {
+    /// Messages on these streams; `ended` becomes true when the input has ended, and whoever makes it true ends it.
+    pub(super) fn new(reader: R, writer: W, answers: Answers, ended: watch::Sender<bool>) -> Lines<R, W> {
         Lines {
             reader: BufReader::new(reader),
             line: Vec::new(),
             skipping: false,
             begun: false,
             writer: Arc::new(Mutex::new(writer)),
-            unsent: None,
+            refusals: JoinSet::new(),
+            answers,
             ended,
         }
     }
@@ -82,6 +88,20 @@ impl<R: AsyncRead + Unpin, W> Lines<R, W> {
     }
 }
 
+impl<R, W: AsyncWrite + Send + Unpin + 'static> Lines<R, W> {
+    /// Refuses something, beside what is read: the end of the input is behind it, and the client may not read.
+    fn refuse(&mut self, refusal: Refusal) {
+        while self.refusals.try_join_next().is_some() {}
+        if self.refusals.len() < MAX_UNREAD_REFUSALS {
+            let writer = self.writer.clone();
+            self.refusals.spawn(async move {
+                // Who has gone need not be told.
+                let _ = write(&writer, &refusal.message()).await;
+            });
+        }
+    }
+}
+
 impl<R, W> Transport<RoleServer> for Lines<R, W>
 where
     R: AsyncRead + Send + Unpin,
@@ -94,21 +114,28 @@ where
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let writer = self.writer.clone();
-        async move { write(&writer, &message).await }
+        let asking = self.answers.asking(&message);
+        async move {
+            write(&writer, &message).await?;
+            if let Some(asking) = asking {
+                // Whoever has asked may have gone.
+                let _ = asking.send(());
+            }
+            Ok(())
+        }
     }
 
     async fn receive(&mut self) -> Option<Incoming> {
+        let mut asked_to_end = self.ended.subscribe();
         loop {
-            if let Some(error) = self.unsent.clone() {
-                let written = write(&self.writer, &TxJsonRpcMessage::<RoleServer>::error(error, None)).await;
-                self.unsent = None;
-                if written.is_err() {
-                    break;
-                }
-            }
-            let outcome = match self.read().await {
+            let read = tokio::select! {
+                biased;
+                () = async { let _ = asked_to_end.wait_for(|ended| *ended).await; } => Read::End,
+                read = self.read() => read,
+            };
+            let outcome = match read {
                 Read::End => break,
-                Read::TooLong => Err(refusal(
+                Read::TooLong => Err(Refusal::of_nobody(
                     ErrorCode::INVALID_REQUEST,
                     format!("a message may have at most {MAX_REQUEST_BYTES} bytes"),
                 )),
@@ -124,10 +151,11 @@ where
                     return Some(message);
                 }
                 Ok(_) => {}
-                Err(error) => self.unsent = Some(error),
+                Err(refusal) => self.refuse(refusal),
             }
         }
-        let _ = self.ended.send(true);
+        self.ended.send_replace(true);
+        let _ = timeout(LAST_WORDS, async { while self.refusals.join_next().await.is_some() {} }).await;
         None
     }
 
@@ -136,10 +164,7 @@ where
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(
-    writer: &Mutex<W>,
-    message: &TxJsonRpcMessage<RoleServer>,
-) -> Result<(), io::Error> {
+async fn write<W: AsyncWrite + Unpin>(writer: &Mutex<W>, message: &impl Serialize) -> Result<(), io::Error> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     let mut writer = writer.lock().await;
@@ -147,12 +172,59 @@ async fn write<W: AsyncWrite + Unpin>(
     writer.flush().await
 }
 
-fn refusal(code: ErrorCode, problem: String) -> ErrorData {
-    ErrorData::new(code, problem, None)
+/// Why something is no message, and of which request that is said, if anybody can tell.
+#[derive(Debug)]
+struct Refusal {
+    id: Option<RequestId>,
+    error: ErrorData,
+}
+
+impl Refusal {
+    fn of_nobody(code: ErrorCode, problem: String) -> Refusal {
+        Refusal { id: None, error: ErrorData::new(code, problem, None) }
+    }
+
+    /// The refusal of what is JSON and no message.
+    fn of(value: &Value) -> Refusal {
+        let invalid = ErrorCode::INVALID_REQUEST;
+        let message = match value {
+            Value::Object(message) => message,
+            Value::Array(_) => {
+                return Refusal::of_nobody(invalid, "a batch is not taken: send one message a line".to_owned());
+            }
+            _ => return Refusal::of_nobody(invalid, "a message is a JSON object".to_owned()),
+        };
+        let id = message.get("id").and_then(|id| match id {
+            Value::String(_) | Value::Number(_) => serde_json::from_value::<RequestId>(id.clone()).ok(),
+            _ => None,
+        });
+        // An answer has the id of a request of ours, and theirs may have the same.
+        let is_answer = message.contains_key("result") || message.contains_key("error");
+        let params = message.get("params");
+        let (code, problem) = if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+            (invalid, "jsonrpc is not \"2.0\"")
+        } else if message.contains_key("id") && id.is_none() {
+            (invalid, "the id is neither a string nor a whole number")
+        } else if !message.get("method").is_some_and(Value::is_string) {
+            (invalid, "the method is missing, or no string")
+        } else if params.is_some_and(|params| !params.is_object()) {
+            (ErrorCode::INVALID_PARAMS, "params is no object")
+        } else if params.and_then(|params| params.get("_meta")).is_some_and(|meta| !meta.is_object()) {
+            (ErrorCode::INVALID_PARAMS, "_meta is no object")
+        } else {
+            (ErrorCode::INVALID_PARAMS, "the params, or their _meta, are not those of a message of MCP")
+        };
+        Refusal { id: id.filter(|_| !is_answer), error: ErrorData::new(code, problem, None) }
+    }
+
+    /// What is sent. JSON-RPC has a null where the id cannot be known; the SDK would leave it out.
+    fn message(&self) -> Value {
+        json!({"jsonrpc": "2.0", "id": self.id, "error": self.error})
+    }
 }
 
 /// The message of a line; none for an empty one, and for a notification that nobody knows.
-fn parse(line: &[u8]) -> Result<Option<Incoming>, ErrorData> {
+fn parse(line: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let line = line.trim_ascii();
     if line.is_empty() {
         return Ok(None);
@@ -162,16 +234,14 @@ fn parse(line: &[u8]) -> Result<Option<Incoming>, ErrorData> {
         Err(bad) => bad,
     };
     let Ok(mended) = mend(line) else {
-        return Err(refusal(ErrorCode::PARSE_ERROR, format!("this is not a line of JSON: {bad}")));
+        return Err(Refusal::of_nobody(ErrorCode::PARSE_ERROR, format!("this is not a line of JSON: {bad}")));
     };
-    if let Ok(message) = serde_json::from_value(mended.clone()) {
-        return Ok(Some(message));
-    }
     let is_notification = mended.get("method").is_some_and(Value::is_string) && mended.get("id").is_none();
-    if is_notification {
-        return Ok(None);
+    match serde_json::from_value(mended.clone()) {
+        Ok(message) => Ok(Some(message)),
+        Err(_) if is_notification => Ok(None),
+        Err(_) => Err(Refusal::of(&mended)),
     }
-    Err(refusal(ErrorCode::INVALID_REQUEST, "this is no message of MCP: its method, id or params are not".to_owned()))
 }
 
 /// The value of a JSON text in which an escape may be half of a pair.
@@ -230,11 +300,13 @@ mod tests {
     fn what_is_no_message_is_told_from_what_nobody_knows() {
         assert!(parse(b" \r\n").unwrap().is_none());
         assert!(parse(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).unwrap().is_some());
-        assert_eq!(parse(b"{nonsense").unwrap_err().code, ErrorCode::PARSE_ERROR);
-        assert_eq!(parse(b"[1]").unwrap_err().code, ErrorCode::INVALID_REQUEST);
-        assert_eq!(
-            parse(br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#).unwrap_err().code,
-            ErrorCode::INVALID_REQUEST
-        );
+        for (line, code) in [
+            (&b"{nonsense"[..], ErrorCode::PARSE_ERROR),
+            (b"[1]", ErrorCode::INVALID_REQUEST),
+            (br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, ErrorCode::INVALID_REQUEST),
+        ] {
+            let refusal = parse(line).unwrap_err();
+            assert_eq!((refusal.id, refusal.error.code), (None, code));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use waitbus::client::message::{Found, find, send};
@@ -145,7 +146,7 @@ async fn a_reply_that_comes_before_the_wait_begins_is_not_missed() {
         let Mail::Letter(letter) = next.unwrap() else { panic!("a gap") };
         assert_eq!(letter.message.body, "at once");
         inbox.handed_over();
-        assert!(inbox.close().await.is_none());
+        assert!(inbox.close(PATIENCE).await.is_none());
     }
 }
 
@@ -577,5 +578,29 @@ fn a_thousand_messages_of_several_writers_come_once_and_in_the_order_of_the_log(
     reader.signal("TERM");
     assert_eq!(reader.ending().0, Some(143));
     assert_eq!(receipts(&bus).len(), WRITERS * EACH);
+    assert_eq!(unread(&bus, "bob"), Vec::<String>::new());
+}
+
+/// An inbox that could not give its receipts, because the log was locked, heeded neither its time nor a signal for twenty
+/// seconds.
+#[test]
+fn an_inbox_that_cannot_write_down_what_was_read_ends_when_it_is_asked_to() {
+    let bus = Bus::new();
+    said(&bus, "alice", &["send", "bob", "hello", "-q"]);
+    let log = rusqlite::Connection::open(bus.database()).unwrap();
+    log.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    let output = message(&bus, "bob", &["inbox", "--wait", "--timeout", "100ms"]).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "there was one: {out}{err}");
+    assert!(out.contains("hello") && err.contains("may be printed again"), "{out}{err}");
+    let mut following = Process::start(message(&bus, "bob", &["inbox", "--follow"]));
+    assert!(following.line().contains("from alice"));
+    following.signal("TERM");
+    assert_eq!(following.code(), 143);
+    // Longer than either takes on a busy machine, and shorter than anything waits for a lock.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(log);
+    assert_eq!(unread(&bus, "bob"), ["hello"], "it comes again");
     assert_eq!(unread(&bus, "bob"), Vec::<String>::new());
 }

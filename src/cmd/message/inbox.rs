@@ -10,6 +10,7 @@ use crate::cmd::exit::{Exit, Failure};
 use crate::cmd::wait::{Patience, Start};
 use crate::cmd::{output, time};
 use crate::config::directories::Directories;
+use crate::model::limits::SETTLING;
 use crate::model::message::Wanted;
 use crate::model::text::{lines, one_line};
 
@@ -69,10 +70,12 @@ pub(super) async fn run(arguments: Arguments, directories: &Directories) -> Resu
     let mut inbox = Inbox::open(directories, wanted, begin, arguments.patience.options())?;
     let mut shown = Shown::default();
     let waited = within(arguments.timeout, shown.show(&mut inbox, &arguments)).await;
-    shown.mention(inbox.close().await, &arguments);
+    shown.mention(inbox.close(SETTLING).await, &arguments);
     Ok(match waited? {
         Waited::Ended(()) => Exit::Success,
         Waited::Interrupted(exit) => exit,
+        // What has come is what was waited for.
+        Waited::Late if arguments.wait && shown.letters > 0 => Exit::Success,
         Waited::Late => Exit::TimedOut,
     })
 }

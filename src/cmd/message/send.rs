@@ -14,7 +14,7 @@ use crate::cmd::wait::Patience;
 use crate::cmd::{output, time};
 use crate::config::directories::Directories;
 use crate::model::id::{EventId, IdGenerator};
-use crate::model::limits::MAX_MESSAGE_BYTES;
+use crate::model::limits::{MAX_MESSAGE_BYTES, SETTLING};
 use crate::model::message::{Address, AgentName, Outgoing, Wanted};
 use crate::model::text;
 
@@ -205,7 +205,7 @@ pub(super) async fn request(arguments: RequestArguments, directories: &Directori
             Exit::Success
         }
     });
-    if let Some(problem) = inbox.close().await
+    if let Some(problem) = inbox.close(SETTLING).await
         && !patience.is_quiet()
     {
         output::say(&format!("waitbus: {problem}; the reply will be in the inbox as well"));

@@ -8,7 +8,7 @@ use super::super::{Server, shown};
 use super::object;
 use crate::client::BusError;
 use crate::model::event::{Draft, ingest_method};
-
+use crate::model::message::SOURCE;
 use crate::model::telling::{Telling, owner_and_repo};
 use crate::store::Appended;
 
@@ -21,9 +21,14 @@ pub(in crate::mcp) async fn call(server: &Server, mut arguments: Arguments) -> R
             owner_and_repo(name).ok_or_else(|| ToolError::argument("repo", format!("{name:?}: write owner/repo")))?
         }
     };
+    let source = arguments.required("source")?;
+    if source == SOURCE {
+        let problem = "is that of the messages between agents, which say who has sent them: use send_message";
+        return Err(ToolError::argument("source", format!("{source} {problem}")));
+    }
     let told = Telling {
         id: arguments.text("id")?,
-        source: Some(arguments.required("source")?),
+        source: Some(source),
         event_type: arguments.required("type")?,
         owner: owner.to_owned(),
         repo: repo.to_owned(),

@@ -1,15 +1,15 @@
 //! `send_message` and `read_messages`: what `waitbus message` does.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use rmcp::model::{CallToolResult, JsonObject};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::super::arguments::{Arguments, ToolError};
-use super::super::{Server, clients, shown};
+use super::super::{Server, clients, progress, shown};
 use super::log::blocking;
 use super::object;
 use super::wait::{gap_json, start};
@@ -20,7 +20,9 @@ use crate::model::event_frame::event_of;
 use crate::model::fence::Fenced;
 use crate::model::frame::Gap;
 use crate::model::id::EventId;
-use crate::model::limits::{FENCED_BYTES, GRACE, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, WAIT_MAX};
+use crate::model::limits::{
+    FENCED_BYTES, GRACE, LAST_RECEIPTS, LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, WAIT_MAX,
+};
 use crate::model::message::{Address, AgentName, Message, Outgoing, SOURCE, Wanted};
 
 /// The name under which a call sends or reads.
@@ -45,6 +47,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let answers = arguments.parsed("in_reply_to", |text| text.parse::<EventId>().map_err(|bad| bad.to_string()))?;
     let body = arguments.required("body")?;
     let (thread, correlation_id) = (arguments.text("thread_id")?, arguments.text("correlation_id")?);
+    let is_given = correlation_id.is_some();
     let reply_to = arguments.parsed("reply_to", |text| text.parse::<AgentName>().map_err(|bad| bad.problem))?;
     let outgoing = match (to, answers) {
         (Some(to), None) => Outgoing { to, from, body, thread, correlation_id, reply_to },
@@ -53,7 +56,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
         }
         (None, None) => return Err(ToolError::argument("to", "is missing: the name of an agent, or * for everybody")),
         (None, Some(id)) => {
-            let reply = answered(server, id).await?.reply(from, body).map_err(named)?;
+            let reply = answered(server, id).await?.reply(from, body).map_err(unanswerable)?;
             Outgoing {
                 thread: thread.or(reply.thread),
                 correlation_id: correlation_id.or(reply.correlation_id),
@@ -65,17 +68,35 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let draft = outgoing.draft().map_err(named)?;
     let directories = server.directories.clone();
     let sent = blocking(move || commit(&directories, &draft)).await??;
-    let there = is_there(server, &outgoing, sent).await?;
-    let correlation_id = outgoing.correlation_id.unwrap_or_else(|| sent.id.to_string());
-    let line = match there {
-        Some(true) => format!("sent as {}", sent.id),
-        Some(false) => format!("sent as {}; nobody it is for is known to be there, so it waits in the log", sent.id),
-        None => format!("sent as {}; who is there is not known", sent.id),
+    // It is sent, so whatever goes wrong here is said and is no failure.
+    let there = is_there(server, &outgoing, sent).await.unwrap_or_else(|error| Err(error.0));
+    let line = match &there {
+        Ok(true) => format!("sent as {}", sent.id),
+        Ok(false) => format!("sent as {}; nobody it is for is known to be there, so it waits in the log", sent.id),
+        Err(problem) => format!("sent as {}; who is there is not known: {problem}", sent.id),
     };
-    let structured = json!({
-        "event_id": sent.id, "correlation_id": correlation_id, "cursor": sent.mark, "receiver_is_there": there,
-    });
-    Ok(shown::result(&line, object(structured)))
+    let mut structured = object(json!({"event_id": sent.id, "cursor": sent.mark, "receiver_is_there": there.ok()}));
+    let correlation_id = outgoing.correlation_id.unwrap_or_else(|| sent.id.to_string());
+    if is_given || is_id(&correlation_id) {
+        structured.insert("correlation_id".into(), correlation_id.into());
+    } else {
+        // It came with the message that is replied to.
+        structured.insert("data".into(), Fenced::of(json!({"correlation_id": correlation_id})).into());
+    }
+    Ok(shown::result(&line, structured))
+}
+
+/// Whether a text is the id of an event, which can say nothing but itself.
+fn is_id(text: &str) -> bool {
+    text.parse::<EventId>().is_ok_and(|id| id.to_string() == text)
+}
+
+/// A message to which nobody can reply. What is wrong with its texts is not said in their words.
+fn unanswerable(bad: BadDraft) -> ToolError {
+    match bad.part {
+        "reply address" => ToolError::argument("in_reply_to", "the message does not come from the name of an agent"),
+        _ => named(bad),
+    }
 }
 
 /// The parts of a message as the arguments call them.
@@ -83,7 +104,7 @@ fn named(bad: BadDraft) -> ToolError {
     let argument = match bad.part {
         "thread" => "thread_id",
         "correlation id" => "correlation_id",
-        "reply" | "reply address" => "in_reply_to",
+        "reply" => "in_reply_to",
         part => part,
     };
     ToolError::argument(argument, bad.problem)
@@ -102,13 +123,13 @@ async fn answered(server: &Server, id: EventId) -> Result<Message, ToolError> {
     }
 }
 
-/// Whether somebody for whom it is reads; `None` when nobody can tell.
-async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Option<bool>, ToolError> {
+/// Whether somebody for whom it is reads, or why nobody can tell.
+async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Result<bool, String>, ToolError> {
     let there = match who(&server.directories).await.map_err(BusError::from)? {
         Who::Known(there) => there,
-        Who::Unknown(_) => return Ok(None),
+        Who::Unknown(problem) => return Ok(Err(problem)),
     };
-    Ok(Some(match &outgoing.to {
+    Ok(Ok(match &outgoing.to {
         // Whoever has read it may have left since.
         Address::Agent(name) => {
             there.iter().any(|present| present.name == *name) || is_received(&server.directories, sent, name)?
@@ -140,29 +161,53 @@ pub(in crate::mcp) async fn read(
             return Err(ToolError::argument(argument, problem));
         }
     };
-    let client = context.client_info();
-    let wait = asked.map(|asked| clients::wait(client.as_ref().map(|client| &*client.name), Some(asked), false));
+    let (client, hears) = (context.client_info(), context.meta.get_progress_token().is_some());
+    let wait = asked.map(|asked| clients::wait(client.as_ref().map(|client| &*client.name), Some(asked), hears));
+    // What has been told before counts as read, also while that is still being written down.
+    tokio::select! {
+        biased;
+        () = context.ct.cancelled() => return Err(cancelled()),
+        () = server.unsettled.settled() => {}
+        () = server.closing() => {}
+    }
     let inbox = Inbox::open(&server.directories, wanted, begin, Options { grace: GRACE })?;
     let mut reading = Reading { inbox, limit: limit.unwrap_or(LISTED_EVENTS), read: Vec::new(), bytes: 0, gap: None };
-    reading.here().await?;
-    if let Some(wait) = wait
-        && reading.read.is_empty()
-        && reading.gap.is_none()
-    {
-        let mut late = pin!(sleep(wait));
+    let come = progress::beside(context, wait.unwrap_or_default(), reading.come(server, wait)).await;
+    if let Err(error) = come.unwrap_or_else(|| Err(cancelled())) {
+        reading.inbox.leave().await;
+        return Err(error);
+    }
+    let problem = if reading.read.is_empty() { None } else { server.problem.take() };
+    let answer = reading.result(problem.as_deref());
+    hand_over(server, reading.inbox, context);
+    Ok(answer)
+}
+
+fn cancelled() -> ToolError {
+    ToolError("cancelled".into())
+}
+
+/// What was read has been handed over when the answer that tells of it is written, and not before: one that the client
+/// cancels is told to nobody.
+fn hand_over(server: &Server, mut inbox: Inbox, context: &RequestContext<RoleServer>) {
+    let (written, settling) = (server.answers.written(context), server.unsettled.begin());
+    let (mut ended, complain, kept) = (server.ended.clone(), server.complain.clone(), server.problem.clone());
+    spawn_local(async move {
+        let _settling = settling;
+        if !written.await {
+            return inbox.leave().await;
+        }
+        inbox.handed_over();
         tokio::select! {
             biased;
-            () = context.ct.cancelled() => {}
-            mail = reading.inbox.next() => {
-                let mail = mail?;
-                reading.take(mail);
-                reading.here().await?;
-            }
-            () = &mut late => {}
-            () = server.closing() => {}
+            () = inbox.settle() => {}
+            _ = ended.wait_for(|ended| *ended) => {}
         }
-    }
-    Ok(reading.result().await)
+        if let Some(problem) = inbox.close(LAST_RECEIPTS).await {
+            complain(&format!("{problem}; messages that were read may come again"));
+            kept.replace(Some(problem.to_string()));
+        }
+    });
 }
 
 struct Reading {
@@ -174,6 +219,23 @@ struct Reading {
 }
 
 impl Reading {
+    /// Takes what is there, or else what comes within that time.
+    async fn come(&mut self, server: &Server, wait: Option<Duration>) -> Result<(), ToolError> {
+        self.here().await?;
+        let Some(wait) = wait.filter(|_| self.read.is_empty() && self.gap.is_none()) else { return Ok(()) };
+        tokio::select! {
+            biased;
+            mail = self.inbox.next() => {
+                let mail = mail?;
+                self.take(mail);
+                self.here().await?;
+            }
+            () = sleep(wait) => {}
+            () = server.closing() => {}
+        }
+        Ok(())
+    }
+
     /// Takes what is there, as much as is told at once.
     async fn here(&mut self) -> Result<(), ToolError> {
         while self.gap.is_none() && self.read.len() < self.limit && self.bytes < LISTED_BYTES {
@@ -192,26 +254,26 @@ impl Reading {
                 let shown = letter_json(&letter);
                 self.bytes += shown.get("data").and_then(Value::as_str).map_or(0, str::len);
                 self.read.push(shown);
-                self.inbox.handed_over();
             }
         }
     }
 
-    async fn result(self) -> CallToolResult {
+    /// What is told, and why some of it may have been told before.
+    fn result(&self, problem: Option<&str>) -> CallToolResult {
         let cursor = self.inbox.cursor();
         let plural = if self.read.len() == 1 { "message" } else { "messages" };
         let mut line = format!("{} {plural}; the cursor is {cursor}", self.read.len());
-        let status = match (self.gap, self.read.is_empty()) {
+        let status = match (&self.gap, self.read.is_empty()) {
             (Some(_), _) => "gap",
             (None, true) => "pending",
             (None, false) => "matched",
         };
         let mut structured = object(json!({"status": status, "messages": self.read, "cursor": cursor}));
-        if let Some(gap) = self.gap {
-            structured.insert("gap".into(), gap_json(&gap));
+        if let Some(gap) = &self.gap {
+            structured.insert("gap".into(), gap_json(gap));
         }
-        if let Some(problem) = self.inbox.close().await {
-            line = format!("{line}; {problem}, so these may come again");
+        if let Some(problem) = problem {
+            line = format!("{line}; {problem}, so these may have been read before");
         }
         shown::result(&line, structured)
     }

@@ -76,10 +76,11 @@ pub(super) fn output(verb: Verb) -> JsonObject {
             json!({
                 "event_id": {"type": "string"},
                 "correlation_id": text("By what a reply is recognized"),
+                "data": text("Fenced: the correlation id instead, where another program has made it up"),
                 "cursor": text("Whatever answers comes after it"),
                 "receiver_is_there": {"type": ["boolean", "null"], "description": "Whether whom it is for waits for messages now; null if that is not known"},
             }),
-            &["event_id", "correlation_id", "cursor"],
+            &["event_id", "cursor"],
         ),
         Verb::Read => (
             json!({

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use rmcp::model::{CallToolResult, JsonObject, ProgressNotificationParam};
+use rmcp::model::{CallToolResult, JsonObject};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 
 use super::super::arguments::{Arguments, ToolError};
-use super::super::{Server, clients, shown};
+use super::super::{Server, clients, progress, shown};
 use crate::client::commit::{RecallError, meant, recall};
 use crate::client::when::{self, newest};
 use crate::client::{News, Options, Waiter};
@@ -24,7 +24,7 @@ use crate::model::fence::Fenced;
 use crate::model::filter::RepoFilter;
 use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
-use crate::model::limits::{GRACE, PROGRESS_EVERY, START_TIMEOUT, WAIT_MAX};
+use crate::model::limits::{GRACE, START_TIMEOUT, WAIT_MAX};
 use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader, StoreError};
@@ -93,10 +93,13 @@ pub(in crate::mcp) async fn call(
     mut arguments: Arguments,
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ToolError> {
-    let token = context.meta.get_progress_token();
     let longest = arguments.number("max_wait_seconds", 0..=WAIT_MAX.as_secs())?.map(Duration::from_secs);
     let client = context.client_info();
-    let wait = clients::wait(client.as_ref().map(|client| &*client.name), longest, token.is_some());
+    let wait = clients::wait(
+        client.as_ref().map(|client| &*client.name),
+        longest,
+        context.meta.get_progress_token().is_some(),
+    );
     let call = Call {
         asked: Asked {
             conditions: conditions(&mut arguments)?,
@@ -111,26 +114,8 @@ pub(in crate::mcp) async fn call(
         wait,
     };
     let began = Instant::now();
-    let mut answer = {
-        let mut waiting = pin!(call.answer(server));
-        let mut progress = interval_at((began + PROGRESS_EVERY).into(), PROGRESS_EVERY);
-        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = context.ct.cancelled() => return Err(ToolError("cancelled".into())),
-                answer = &mut waiting => break answer?,
-                _ = progress.tick(), if token.is_some() => {
-                    let Some(token) = token.clone() else { continue };
-                    let said = ProgressNotificationParam::new(token, began.elapsed().as_secs_f64())
-                        .with_total(wait.as_secs_f64())
-                        .with_message("still waiting");
-                    // A client that has gone is noticed by the end of its input.
-                    let _ = context.peer.notify_progress(said).await;
-                }
-            }
-        }
-    };
+    let answer = progress::beside(context, wait, call.answer(server)).await;
+    let mut answer = answer.ok_or_else(|| ToolError("cancelled".into()))??;
     let waited = began.elapsed().as_millis();
     answer.structured.insert("waited_seconds".into(), json!(u32::try_from(waited).map_or(0.0, f64::from) / 1_000.0));
     Ok(shown::result(&answer.line, answer.structured))

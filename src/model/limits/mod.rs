@@ -106,6 +106,9 @@ pub const MAX_MESSAGE_BYTES: usize = MAX_FIELDS_BYTES / 2;
 pub const MAX_THREAD_BYTES: usize = 128;
 /// Messages that are handed over before their receipts are committed together, if more of them are there already.
 pub const RECEIPTS_PER_COMMIT: usize = 64;
+/// How long an inbox that ends waits until it is written down what has been read: some milliseconds, unless another
+/// program holds the log. What is not written down comes again.
+pub const SETTLING: Duration = Duration::from_millis(500);
 
 // ---- the log --------------------------------------------------------------------------------------------------
 
@@ -331,6 +334,10 @@ pub const FOLLOW_GRACE: Duration = Duration::from_hours(1);
 /// How long a server whose client has gone may take to say what it still can: it needs one or two milliseconds, and has
 /// to be gone in fifty.
 pub const LAST_WORDS: Duration = Duration::from_millis(40);
+/// … and how long of that until it is written down which messages have been read, so that a goodbye can still be said.
+pub const LAST_RECEIPTS: Duration = Duration::from_millis(20);
+/// Refusals of what is no message that wait for a client that does not read them. There is no more to say to it.
+pub const MAX_UNREAD_REFUSALS: usize = 64;
 
 // ---- commands that are run ------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ mod fixtures;
 mod hostile;
 mod lifecycle;
 mod messages;
+mod reading;
+mod refused;
 mod resources;
 mod scope;
 mod tools;
@@ -13,7 +15,7 @@ mod waits;
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
@@ -48,7 +50,11 @@ impl Client {
 
     /// Starts a server, and says nothing.
     pub fn bare(bus: &Bus, revision: &str, arguments: &[&str]) -> Client {
-        let mut command = bus.command(&[&["mcp"], arguments].concat());
+        Client::of(bus.command(&[&["mcp"], arguments].concat()), revision)
+    }
+
+    /// Starts this server, and says nothing.
+    pub fn of(mut command: Command, revision: &str) -> Client {
         command.stdin(Stdio::piped());
         Client { process: Process::start(command), revision: revision.to_owned(), next: 0, unread: Said::default() }
     }
@@ -73,11 +79,7 @@ impl Client {
         self.next += 1;
         if self.revision == STATELESS {
             let meta = params["_meta"].take();
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": STATELESS,
-                "io.modelcontextprotocol/clientInfo": me(),
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            params["_meta"] = stateless();
             for (key, value) in meta.as_object().cloned().unwrap_or_default() {
                 params["_meta"][key] = value;
             }
@@ -167,6 +169,15 @@ impl Client {
         drop(self.process.child.stdin.take());
         self.process.ending()
     }
+}
+
+/// What each request says of itself in the revision without a handshake.
+pub fn stateless() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientInfo": me(),
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
 }
 
 fn me() -> Value {

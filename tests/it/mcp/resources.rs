@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Client, STATELESS, fields, in_both_lifecycles, inside, subscribers};
-use crate::harness::{Bus, lock_holder, works};
+use crate::harness::{Bus, Process, lock_holder, works};
 
 /// The most fenced text that is told at once.
 const WHOLE: usize = 65_536;
@@ -216,4 +216,82 @@ fn a_channel_pushes_what_it_was_asked_for_and_is_announced_only_then() {
     assert_eq!(pushed.0.unread(), Vec::<Value>::new());
     assert_eq!(plain.0.unread(), Vec::<Value>::new());
     assert_eq!(bus.run(&["mcp", "--channel", "nonsense"]).status.code(), Some(2));
+}
+
+/// A subscription that had ended was taken for one that goes on: whoever subscribed again was told that all is well, and
+/// never heard anything.
+#[test]
+fn a_subscription_that_has_ended_can_be_renewed() {
+    let bus = Bus::new();
+    let mut hub = bus.hub();
+    let mut client = Client::new(&bus);
+    let current = json!({"uri": "waitbus://current"});
+    assert_eq!(client.ask("resources/subscribe", current.clone())["result"], json!({}));
+    // It finds a hub of another log where its own was, which is for good.
+    client.process.signal("STOP");
+    hub.stop();
+    let mut other = bus.command(&["hub"]);
+    other.env("WAITBUS_STATE_DIR", bus.root().join("other"));
+    let mut other = Process::start(other);
+    other.ready();
+    client.process.signal("CONT");
+    client.process.said("a subscription has ended");
+    assert!(client.ask("resources/subscribe", current.clone()).get("error").is_some(), "it is there still");
+    other.stop();
+    let _hub = bus.hub();
+    assert_eq!(client.ask("resources/subscribe", current)["result"], json!({}));
+    bus.emit("t", 1);
+    assert_eq!(client.notification("notifications/resources/updated")["uri"], "waitbus://current");
+}
+
+/// A subscription was made when it had been revoked already, and stayed.
+#[test]
+fn a_subscription_that_is_revoked_before_it_is_made_is_none() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut client = Client::new(&bus);
+    let uri = json!({"uri": "waitbus://repo/octo/hello"});
+    let line = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": uri});
+    let (begun, ended) = (line("a", "resources/subscribe"), line("b", "resources/unsubscribe"));
+    client.send_line(format!("{begun}\n{ended}").as_bytes());
+    for id in ["a", "b"] {
+        assert_eq!(client.first(|message| message["id"] == id)["result"], json!({}));
+    }
+    client.ask("resources/subscribe", json!({"uri": "waitbus://current"}));
+    bus.ok(&["emit", "--source", "t", "--type", "x", "--repo", "octo/hello"]);
+    bus.emit("t", 1);
+    for _ in 0..2 {
+        assert_eq!(client.notification("notifications/resources/updated")["uri"], "waitbus://current");
+    }
+    assert_eq!(client.unread(), Vec::<Value>::new());
+    subscribers(&bus, 1);
+}
+
+/// Each time that a client said that it was initialized, what happened was pushed once more.
+#[test]
+fn a_channel_pushes_once_however_often_a_client_begins() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut client = Client::start(&bus, "2025-11-25", &["--channel", "source=ci"]);
+    for _ in 0..2 {
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    }
+    client.mark();
+    subscribers(&bus, 1);
+    bus.emit("ci", 1);
+    client.notification("notifications/claude/channel");
+    assert_eq!(client.unread(), Vec::<Value>::new());
+}
+
+/// The revision without a handshake has no session into which something could be pushed, and was promised pushes.
+#[test]
+fn a_channel_is_announced_only_where_it_pushes() {
+    let bus = Bus::new();
+    let mut client = Client::bare(&bus, STATELESS, &["--channel"]);
+    for _ in 0..2 {
+        let found = client.ask("server/discover", json!({}));
+        assert!(found["result"]["capabilities"]["tools"].is_object(), "{found}");
+        assert_eq!(found["result"]["capabilities"].get("experimental"), None, "{found}");
+        client.mark();
+    }
 }

@@ -157,17 +157,24 @@ fn a_cancelled_wait_ends_at_once_and_says_nothing_more() {
     }
 }
 
+/// Reading messages took as long and told nothing of it, so clients that count from the last word gave up on it.
 #[test]
 fn progress_is_told_to_those_who_want_it() {
     let bus = Bus::new();
-    let asked = json!({"source": "nobody", "max_wait_seconds": 16});
-    let begun = ["2025-11-25", STATELESS].map(|revision| {
-        let mut client = Client::start(&bus, revision, &[]);
-        let call = json!({"name": "wait_for_event", "arguments": asked, "_meta": {"progressToken": revision}});
-        let with = client.request("tools/call", call);
-        let without = client.begin("wait_for_event", asked.clone());
-        (client, revision, with, without)
-    });
+    let calls = [
+        ("wait_for_event", json!({"source": "nobody", "max_wait_seconds": 16})),
+        ("read_messages", json!({"as": "nobody", "max_wait_seconds": 16})),
+    ];
+    let mut begun = Vec::new();
+    for revision in ["2025-11-25", STATELESS] {
+        for (tool, asked) in &calls {
+            let mut client = Client::start(&bus, revision, &[]);
+            let call = json!({"name": tool, "arguments": asked, "_meta": {"progressToken": revision}});
+            let with = client.request("tools/call", call);
+            let without = client.begin(tool, asked.clone());
+            begun.push((client, revision, with, without));
+        }
+    }
     for (mut client, revision, with, without) in begun {
         let told = client.notification("notifications/progress");
         assert_eq!(told["progressToken"], revision);
