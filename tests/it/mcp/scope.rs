@@ -28,12 +28,23 @@ fn what_is_outside_of_the_filter_is_not_there() {
         for asked in [
             json!({"source": "b"}),
             json!({"match": ["source=b"]}),
+            json!({"match": ["source=a", "source=b"], "where": "source == \"b\""}),
             json!({"all_of": ["b:x=1"]}),
+            // It was taken, and answered as if nothing that is forbidden had happened.
+            json!({"source": "a", "none_of": ["b:x=1"]}),
             json!({"source": "a", "repo": "other/hello"}),
             json!({"sha": "1234567"}),
         ] {
             let told = client.refusal("wait_for_event", asked.clone());
             assert!(told.contains("this server shows no events of"), "{asked}: {told}");
+        }
+        for (asked, argument) in [
+            (json!({"match": "source=b"}), "match: "),
+            (json!({"where": "source == \"b\""}), "where: "),
+            (json!({"source": "a", "none_of": ["b:x=1"]}), "none_of: "),
+        ] {
+            let told = client.refusal("wait_for_event", asked);
+            assert!(told.starts_with(argument), "{told}");
         }
     });
 }
