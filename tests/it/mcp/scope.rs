@@ -49,6 +49,18 @@ fn what_is_outside_of_the_filter_is_not_there() {
     });
 }
 
+/// A name that no source can have was taken, and the server showed nothing for ever.
+#[test]
+fn a_filter_that_nothing_could_pass_is_refused() {
+    let bus = Bus::new();
+    for name in ["", "git hub"] {
+        let ended = bus.run(&["mcp", "--source", name]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("--source") && said.contains("is not a name"), "{said}");
+    }
+}
+
 /// Somebody else's event does not end a wait for a state either: it is judged on what is shown.
 #[test]
 fn a_question_about_a_state_sees_nothing_but_what_is_shown() {
