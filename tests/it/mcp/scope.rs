@@ -49,6 +49,34 @@ fn what_is_outside_of_the_filter_is_not_there() {
     });
 }
 
+/// That a source outside had died or saw nothing was told to whoever asked for no source in particular.
+#[test]
+fn of_sources_outside_of_the_filter_nothing_is_told() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut client = Client::start(&bus, "2025-11-25", &["--source", "a"]);
+    let mut watcher = bus.subscribe(&json!({}));
+    let mut sources: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|source| {
+            let match_ = [format!("source={source}"), "event_id=null".to_owned()];
+            let mut subscriber = bus.subscribe(&json!({"match": match_, "announce": {"source": source}}));
+            let silent = json!({"kind": "health", "state": "silent", "reason": format!("{source} sees nothing")});
+            subscriber.send(silent.to_string().as_bytes());
+            while watcher.frame()["state"] != "silent" {}
+            subscriber
+        })
+        .collect();
+    let told = client.call("wait_for_event", json!({"type": "x", "max_wait_seconds": 0, "since": "1h"}));
+    let told = client.call("wait_for_event", json!({"type": "x", "max_wait_seconds": 1, "after": told["cursor"]}));
+    assert!(told["notes"].to_string().contains("a sees nothing"), "{told}");
+    assert!(!told["notes"].to_string().contains("source b"), "{told}");
+    drop(sources.pop());
+    while watcher.frame()["state"] != "dead" {}
+    let asked = json!({"match": ["source=a", "source=b"], "where": "source != \"a\"", "max_wait_seconds": 1});
+    assert_eq!(client.call("wait_for_event", asked)["status"], "pending");
+}
+
 /// A name that no source can have was taken, and the server showed nothing for ever.
 #[test]
 fn a_filter_that_nothing_could_pass_is_refused() {

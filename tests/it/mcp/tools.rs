@@ -89,7 +89,6 @@ fn a_bad_argument_is_named_with_what_is_allowed_and_is_no_error_of_the_protocol(
         ("wait_for_event", json!({"sha": "xyz"}), "sha: "),
         ("wait_for_event", json!({"source": "a", "after": "x"}), "after: not an event id"),
         ("wait_for_event", json!({"source": "a", "since": "soon"}), "since: \"soon\" is no point in time"),
-        ("wait_for_event", json!({"source": "a", "since": "1h", "after": "0".repeat(26)}), "since: "),
         (
             "wait_for_event",
             json!({"source": "a", "max_wait_seconds": -1}),
