@@ -16,6 +16,7 @@ use crate::model::fence::Fenced;
 use crate::model::filter::RepoFilter;
 use crate::model::id::{EventId, Seq};
 use crate::model::limits::SCANNED_ROWS;
+use crate::model::sha::Sha;
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// Whose newest commit is meant.
@@ -115,6 +116,6 @@ impl Newest {
             && self.repo.passes(&event.owner, &event.repo)
             && self.branch.as_deref().is_none_or(|branch| text("head_branch") == Some(branch))
             && self.pr_number.is_none_or(|number| fields.get("pr_number").and_then(Value::as_u64) == Some(number));
-        text("head_sha").filter(|sha| wanted && sha.len() == 40)
+        text("head_sha").filter(|sha| wanted && Sha::is_written(sha))
     }
 }
