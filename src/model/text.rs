@@ -100,7 +100,8 @@ pub(super) fn without_escapes(text: &str) -> String {
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '\u{1b}' => match rest.next() {
+            // What is no part of a sequence ends it: another one that begins, or a line.
+            '\u{1b}' => match rest.next_if(|c| !c.is_control()) {
                 Some('[') => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
                 Some(']' | 'P' | 'X' | '^' | '_') => skip_command(&mut rest),
                 Some(' '..='/') => while rest.next().is_some_and(|c| (' '..='/').contains(&c)) {},
@@ -160,6 +161,7 @@ mod tests {
         assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "ared bc d");
         assert_eq!(one_line("  spread\t out \n"), "spread out");
         assert_eq!(one_line("\u{9b}31mred"), "red");
+        assert_eq!(one_line("\x1b\x1b[31mred\x1b\nend"), "red end");
         assert_eq!(one_line("\x1b(B\x1bPq#0\x1b\\six\u{9d}0;t\u{9c} x\x1b_a\x07y"), "six xy");
         assert_eq!(one_line("\x1b]0;title\x07a \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\"), "a link");
     }
