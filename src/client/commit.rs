@@ -9,6 +9,7 @@ use super::checkout::Checkout;
 use super::status::{HubState, hub};
 use crate::config::directories::Directories;
 use crate::model::filter::RepoFilter;
+use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
 use crate::model::row::Row;
 use crate::model::sha::{BadSha, Sha};
@@ -26,8 +27,9 @@ pub struct Recalled {
     pub ending: Option<Ending>,
     /// Everything before it has been read.
     pub since: EventId,
-    /// Rows that name the commit and cannot be read, so that the answer may be wrong.
-    pub unreadable: u64,
+    /// What is missing, so that the answer may be wrong: what was pruned after the place from which on events count, and
+    /// rows that name the commit and cannot be read.
+    pub gaps: Vec<Gap>,
 }
 
 /// There is no answer from the log.
@@ -68,10 +70,12 @@ pub fn meant(directory: &Path, text: &str) -> Result<(Sha, Vec<RepoFilter>), NoC
     Ok((sha, remotes.into_iter().map(|forge| RepoFilter::Repo(forge.owner, forge.repo)).collect()))
 }
 
-/// Asks the log. An old log without an index is read as a whole, which takes a while.
-pub async fn recall(directories: &Directories, asked: Asked) -> Result<Recalled, RecallError> {
+/// Asks the log what it says after a place, each event dated by when it was received: a commit that ended long ago need
+/// not settle again. Zeros are the beginning of the log, wherever that is by now. An old log without an index is read as
+/// a whole, which takes a while.
+pub async fn recall(directories: &Directories, asked: Asked, after: EventId) -> Result<Recalled, RecallError> {
     let paths = LogPaths::new(&directories.state);
-    let read = tokio::task::spawn_blocking(move || read(&paths, asked)).await;
+    let read = tokio::task::spawn_blocking(move || read(&paths, asked, after)).await;
     // It cannot be cancelled, so what is left is that it panicked.
     read.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
@@ -91,29 +95,35 @@ impl Recalled {
 
 /// Whether GitHub is asked on this machine, for as long as somebody waits for it. A listener announces no source, so one
 /// that is announced asks.
-pub async fn is_polled(directories: &Directories) -> bool {
+async fn is_polled(directories: &Directories) -> bool {
     let Ok(HubState::Running(status)) = hub(directories).await else { return false };
     let is_there = |state| matches!(state, SourceState::Alive | SourceState::Silent);
     status.sources.iter().any(|source| source.source == commit::SOURCE && is_there(source.state))
 }
 
-fn read(paths: &LogPaths, asked: Asked) -> Result<Recalled, RecallError> {
+fn read(paths: &LogPaths, asked: Asked, after: EventId) -> Result<Recalled, RecallError> {
     let sha = asked.sha.clone();
     let (mut past, mut unreadable) = (Past::new(asked), 0);
+    let mut gaps = Vec::new();
     let since = match Reader::open(paths) {
-        Err(StoreError::Missing(_)) => EventId::ZERO,
+        // Where there is no log yet, what comes first comes after the place.
+        Err(StoreError::Missing(_)) => after,
         Err(error) => return Err(BusError::from(error).into()),
         Ok(reader) => {
             let mut visit = |row| match row {
                 Row::Event(record) => past.recall(&record),
                 Row::Unreadable(_) | Row::Lost(_) => unreadable += 1,
             };
-            reader.of_commit(&sha, &mut visit).map_err(BusError::from)?.id
+            let (begin, newest) = reader.of_commit(&sha, after, &mut visit).map_err(BusError::from)?;
+            let gap = |reason, resumed_at, missed| Gap { reason, since: after, resumed_at, missed };
+            gaps.extend(begin.gap.map(|reason| gap(reason, begin.position.id, None)));
+            gaps.extend((unreadable > 0).then(|| gap(GapReason::UnreadableRow, newest.id, Some(unreadable))));
+            newest.id
         }
     };
     let (commit, mut ending) = past.end(Instant::now(), SystemTime::now())?;
     for shown in ending.iter_mut().flat_map(|ending| &mut ending.shown) {
         shown.json.insert("cursor".into(), since.to_string().into());
     }
-    Ok(Recalled { commit, ending, since, unreadable })
+    Ok(Recalled { commit, ending, since, gaps })
 }

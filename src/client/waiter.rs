@@ -162,10 +162,11 @@ impl Waiter {
         })
     }
 
-    /// The answer, with the place from which another question would go on where it does not say one.
+    /// The answer, with the place from which another question would go on. What answers several clauses is shown in their
+    /// order and not in that of the log, so that place is none of the events' own but that of the last of them.
     fn ends(&self, mut ending: Ending) -> News {
         for shown in &mut ending.shown {
-            shown.json.entry("cursor").or_insert_with(|| self.feed.cursor().to_string().into());
+            shown.json.insert("cursor".to_owned(), self.feed.cursor().to_string().into());
         }
         News::Ends(ending)
     }

@@ -9,10 +9,9 @@ use super::exit::Failure;
 use super::output;
 use super::time;
 use super::wait::Patience;
-use crate::client::commit::{RecallError, Recalled, is_polled, meant, recall};
+use crate::client::commit::{RecallError, Recalled, meant, recall};
 use crate::config::directories::Directories;
 use crate::model::filter::RepoFilter;
-use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
 use crate::waiting::commit::{Asked, Commit, Past};
 use crate::waiting::{Ending, Question};
@@ -59,7 +58,7 @@ pub(super) enum Begun {
     /// The log has the answer.
     Answered(Ending),
     /// It has not; what comes after this place may.
-    Open(Box<dyn Question>, Option<EventId>),
+    Open(Box<dyn Question>, EventId),
 }
 
 /// Before anything is known of it.
@@ -68,29 +67,20 @@ pub(super) fn unknown(asked: Asked) -> Result<Commit, Failure> {
     Ok(begun.0)
 }
 
-/// Asks the log, unless only what came after some place counts.
+/// Asks the log, of which only what came after a place counts if there is one.
 pub(super) async fn begin(
     directories: &Directories,
     asked: Asked,
-    since: Option<EventId>,
+    after: Option<EventId>,
     patience: &Patience,
 ) -> Result<Begun, Failure> {
-    if since.is_some() {
-        let mut commit = unknown(asked)?;
-        if is_polled(directories).await {
-            commit.ask_first(Instant::now());
-        }
-        return Ok(Begun::Open(Box::new(commit), since));
-    }
-    let recalled = recall(directories, asked).await.map_err(|error| match error {
+    let recalled = recall(directories, asked, after.unwrap_or(EventId::ZERO)).await;
+    let recalled = recalled.map_err(|error| match error {
         RecallError::Ambiguous(ambiguous) => Failure::usage(format!("--sha: {ambiguous}")),
         RecallError::Bus(error) => Failure::from(error),
     })?;
-    let Recalled { commit, ending, since, unreadable } = recalled.for_waiting(directories).await;
-    if unreadable > 0 {
-        let reason = GapReason::UnreadableRow;
-        patience.gap(&Gap { reason, since: EventId::ZERO, resumed_at: since, missed: Some(unreadable) })?;
-    }
+    let Recalled { commit, ending, since, gaps } = recalled.for_waiting(directories).await;
+    gaps.iter().try_for_each(|gap| patience.gap(gap))?;
     if let Some(ending) = ending {
         return Ok(Begun::Answered(ending));
     }
@@ -99,5 +89,5 @@ pub(super) async fn begin(
         let places = elsewhere.join(" and ");
         output::say(&format!("waitbus: this commit was also seen in {places}, which is not asked (--repo does)"));
     }
-    Ok(Begun::Open(Box::new(commit), Some(since)))
+    Ok(Begun::Open(Box::new(commit), since))
 }

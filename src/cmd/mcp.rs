@@ -10,6 +10,7 @@ use super::output;
 use super::wait::interrupted;
 use crate::config::directories::Directories;
 use crate::mcp::{self, Options, Scope};
+use crate::model::event::check_name;
 use crate::model::filter::RepoFilter;
 use crate::waiting::asked::Conditions;
 
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     fn options(&self) -> Result<Options, Failure> {
+        for name in &self.source {
+            check_name("--source", name).map_err(Failure::usage)?;
+        }
         let repos = self.repo.iter().map(|name| RepoFilter::parse(name).map_err(Failure::usage));
         let name = self.myself.name_if_any()?;
         let agent = name.clone().filter(|_| self.own_messages);

@@ -270,7 +270,7 @@ impl Wait {
             None => (question, since),
             Some(commit) => match commit::begin(directories, commit, since, &self.patience).await? {
                 Begun::Answered(ending) => return Ok(Opened::Answered(ending)),
-                Begun::Open(question, since) => (question, since),
+                Begun::Open(question, since) => (question, Some(since)),
             },
         };
         let waiter = self.patience.ask(directories, question, since).await?;

@@ -199,7 +199,7 @@ mod tests {
         assert!(refused("<testsuites><testsuite>").contains("too early"));
         assert!(refused("<testsuite><testcase></testsuite>").contains("not XML"));
         assert!(refused("<html/>").contains("`html`"));
-        assert!(refused("<testsuite/><b\u{1b}[31m/>").contains("`b [31m`"));
+        assert!(refused("<testsuite/><b\u{1b}[31m/>").contains("`b`"));
         assert!(refused(&"<testsuite>".repeat(MAX_JUNIT_DEPTH + 1)).contains("deep"));
         assert_eq!(read(b"<testsuite>\xff</testsuite>"), Err(BadReport::NotText));
     }
@@ -209,7 +209,7 @@ mod tests {
         let case = format!("<testcase name=\"&#27;[31m{}\"><failure/></testcase>", "x".repeat(1_000));
         let report = read(format!("<testsuite>{}</testsuite>", case.repeat(MAX_FAILING_TESTS + 1)).as_bytes()).unwrap();
         assert_eq!((report.failed, report.failing.len()), (MAX_FAILING_TESTS as u64 + 1, MAX_FAILING_TESTS));
-        assert!(report.failing[0].starts_with("[31mx") && report.failing[0].ends_with('…'));
+        assert!(report.failing[0].starts_with("xx") && report.failing[0].ends_with('…'));
         assert_eq!(report.failing[0].chars().count(), MAX_TEST_NAME_CHARS);
     }
 

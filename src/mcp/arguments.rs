@@ -5,6 +5,7 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::client::BusError;
+use crate::client::commit::RecallError;
 use crate::model::event::BadDraft;
 use crate::store::StoreError;
 use crate::waiting::asked::{BadQuestion, Spelling};
@@ -23,6 +24,15 @@ impl ToolError {
 impl From<BusError> for ToolError {
     fn from(error: BusError) -> ToolError {
         ToolError(error.to_string())
+    }
+}
+
+impl From<RecallError> for ToolError {
+    fn from(error: RecallError) -> ToolError {
+        match error {
+            RecallError::Ambiguous(ambiguous) => ToolError::argument("sha", ambiguous),
+            RecallError::Bus(error) => error.into(),
+        }
     }
 }
 
@@ -112,6 +122,15 @@ impl Arguments {
             .filter(|number| range.contains(number))
             .map(Some)
             .ok_or_else(|| ToolError::argument(name, format!("must be a whole number from {least} to {most}")))
+    }
+
+    /// Whether something is so; it is not where nothing is said.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, ToolError> {
+        match self.0.remove(name) {
+            None => Ok(false),
+            Some(Value::Bool(so)) => Ok(so),
+            Some(other) => Err(ToolError::argument(name, format!("must be true or false, not {}", kind(&other)))),
+        }
     }
 
     /// An object.

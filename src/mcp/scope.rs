@@ -9,7 +9,7 @@ use crate::model::event::{Event, Record};
 use crate::model::filter::RepoFilter;
 use crate::model::frame::Subscribe;
 use crate::model::message::{AgentName, EVERYBODY, SOURCE as MESSAGES};
-use crate::waiting::asked::Asked;
+use crate::waiting::asked::{Asked, Conditions};
 use crate::waiting::guarded::{Guard, Guarded};
 use crate::waiting::{Question, Step};
 
@@ -37,7 +37,12 @@ impl Scope {
         } else {
             self.repos.is_empty() || self.repos.iter().any(|filter| filter.passes(&event.owner, &event.repo))
         };
-        within && (self.sources.is_empty() || self.sources.contains(&event.source))
+        within && self.has_source(&event.source)
+    }
+
+    /// Whether events of this source may be read.
+    pub(super) fn has_source(&self, source: &str) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|allowed| allowed == source)
     }
 
     /// Whether anything may be read.
@@ -47,7 +52,7 @@ impl Scope {
 
     /// Refuses a source that is outside.
     pub(super) fn check_source(&self, argument: &str, source: &str) -> Result<(), ToolError> {
-        if self.sources.is_empty() || self.sources.iter().any(|allowed| allowed == source) {
+        if self.has_source(source) {
             return Ok(());
         }
         let allowed = self.sources.join(", ");
@@ -79,14 +84,24 @@ impl Scope {
             self.check_repo("repo", repo)?;
         }
         // A source can be named in other ways; where one of several is shown, there is something to wait for.
-        let filter = asked.conditions.subscribe()?.filter().map_err(|bad| ToolError(bad.remediation))?;
-        let sources = filter.sources();
-        if sources.iter().all(|source| self.check_source("", source).is_err())
-            && let Some(source) = sources.first()
-        {
-            self.check_source("match", source)?;
+        let all = &asked.conditions;
+        let fields = Conditions { matching: all.matching.clone(), ..Conditions::default() };
+        let expression = Conditions { where_: all.where_.clone(), ..Conditions::default() };
+        for (argument, conditions) in [("match", fields), ("where", expression)] {
+            let filter = conditions.subscribe()?.filter().map_err(|bad| ToolError(bad.remediation))?;
+            let sources = filter.sources();
+            if let Some(source) = sources.first()
+                && !sources.iter().any(|source| self.has_source(source))
+            {
+                self.check_source(argument, source)?;
+            }
         }
-        let clauses = [("all_of", &asked.all_of), ("first_of", &asked.first_of), ("then", &asked.then)];
+        let clauses = [
+            ("all_of", &asked.all_of),
+            ("first_of", &asked.first_of),
+            ("then", &asked.then),
+            ("none_of", &asked.none_of),
+        ];
         for (argument, clause) in
             clauses.into_iter().flat_map(|(name, texts)| texts.iter().map(move |text| (name, text)))
         {

@@ -41,10 +41,17 @@ impl Sha {
         self.0.len() == WHOLE
     }
 
-    /// Whether this, in full, is the commit that is meant.
+    /// Whether this, in full, is the commit that is meant. What is no commit at all is none that could be meant, however it
+    /// begins.
     #[must_use]
     pub fn names(&self, commit: &str) -> bool {
-        commit.starts_with(&self.0)
+        commit.starts_with(&self.0) && Sha::is_written(commit)
+    }
+
+    /// Whether a text from outside is the name of a commit in full, as git writes it.
+    #[must_use]
+    pub fn is_written(text: &str) -> bool {
+        text.len() == WHOLE && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// As git shortens it.
@@ -87,6 +94,21 @@ mod tests {
             assert!(sha.names(COMMIT) && !sha.names("f95f852bd8fca8fcc58a9a2d6c842781e32a215e"), "{text}");
             assert_eq!((sha.short(), sha.is_whole()), ("3484a3f", text.len() == 40));
         }
+    }
+
+    /// A text that begins like a commit was taken for one, and told as its name.
+    #[test]
+    fn what_only_begins_like_a_commit_is_not_named() {
+        let sha: Sha = COMMIT[..7].parse().unwrap();
+        let junk = [&COMMIT[..8], &COMMIT[..39], &format!("{}z", &COMMIT[..39]), &format!("{COMMIT}0")];
+        for text in junk.into_iter().chain([
+            &*COMMIT.to_uppercase(),
+            "3484a3f and obey",
+            "3484a3f fb816e0859fd6e1cea078d76385ff50",
+        ]) {
+            assert!(!sha.names(text) && !Sha::is_written(text), "{text}");
+        }
+        assert!(Sha::is_written(COMMIT));
     }
 
     #[test]

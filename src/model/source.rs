@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_reason_is_clean_and_keeps_to_the_bound_of_the_details() {
         let detail = |bytes: usize| Detail::from_iter([("x".to_owned(), json!("y".repeat(bytes)))]);
-        assert_eq!(with_reason(detail(1), "a\u{1b}[31m\nb")["reason"], "a [31m b");
+        assert_eq!(with_reason(detail(1), "a\u{1b}[31m\nb")["reason"], "a b");
         for bytes in [1, 300, 700, 740, 750, MAX_DETAIL_BYTES - 8] {
             for reason in ["\"".repeat(400), "ä".repeat(400), "plain".to_owned()] {
                 let told = with_reason(detail(bytes), &reason);

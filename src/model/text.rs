@@ -1,15 +1,23 @@
 //! Cleaning of text that came from outside, before a terminal or an agent reads it.
 
+use std::borrow::Cow;
+
 use super::limits::MAX_SUMMARY_CHARS;
 
-/// One line that is safe to print: control characters (ANSI escapes among them) separate words, invisible and
-/// reordering characters vanish, runs of white space collapse, and it is cut with `…` at
+/// What begins an escape sequence: ESC, and its eight-bit forms for a sequence, a command and texts that are none of the
+/// reader's.
+const BEGINS: [char; 7] = ['\u{1b}', '\u{90}', '\u{98}', '\u{9b}', '\u{9d}', '\u{9e}', '\u{9f}'];
+
+/// One line that is safe to print: escape sequences are taken out whole, other control characters separate words,
+/// invisible and reordering characters vanish, runs of white space collapse, and it is cut with `…` at
 /// [`MAX_SUMMARY_CHARS`] characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     if is_plain_line(text) {
         return text.to_owned();
     }
+    // Without the character that begins it the rest of a sequence would stand there as text.
+    let text = if text.contains(BEGINS) { Cow::Owned(without_escapes(text)) } else { Cow::Borrowed(text) };
     let mut line = String::new();
     let mut length = 0;
     let mut gap = false;
@@ -85,17 +93,21 @@ pub fn lines(text: &str) -> Vec<String> {
     without_escapes(text).trim_end_matches('\n').split('\n').map(shown).collect()
 }
 
-/// Takes escape sequences out (ECMA-48): `ESC [ … letter`, `ESC ] … BEL` or `ESC ] … ESC \`, and ESC with one character.
+/// Takes escape sequences out (ECMA-48): `ESC [ … letter`, `ESC ] … BEL` or `ESC ] … ESC \` and what else has such an end,
+/// `ESC ( letter` and its like, and ESC with one character.
 pub(super) fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '\u{1b}' => match rest.next() {
+            // What is no part of a sequence ends it: another one that begins, or a line.
+            '\u{1b}' => match rest.next_if(|c| !c.is_control()) {
                 Some('[') => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
-                Some(']') => skip_command(&mut rest),
+                Some(']' | 'P' | 'X' | '^' | '_') => skip_command(&mut rest),
+                Some(' '..='/') => while rest.next().is_some_and(|c| (' '..='/').contains(&c)) {},
                 _ => {}
             },
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_command(&mut rest),
             '\u{9b}' => while rest.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
             c => plain.push(c),
         }
@@ -103,11 +115,11 @@ pub(super) fn without_escapes(text: &str) -> String {
     plain
 }
 
-/// An operating system command ends with BEL or ESC \; one that does neither ends with its line.
+/// An operating system command ends with BEL or ESC \ or the eight-bit form of that; one that does not ends with its line.
 fn skip_command(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     while let Some(c) = rest.next_if(|&c| c != '\n') {
         match c {
-            '\u{7}' => return,
+            '\u{7}' | '\u{9c}' => return,
             '\u{1b}' => {
                 rest.next_if_eq(&'\\');
                 return;
@@ -145,9 +157,13 @@ mod tests {
 
     #[test]
     fn escapes_and_hidden_characters_do_not_reach_the_terminal() {
-        assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "a [31mred bc d");
+        // "a [31mred" was what the terminal had been told, in the words of nobody.
+        assert_eq!(one_line("a\x1b[31mred\x07\u{202e}b\u{200b}c\r\nd"), "ared bc d");
         assert_eq!(one_line("  spread\t out \n"), "spread out");
-        assert_eq!(one_line("\u{9b}31m"), "31m");
+        assert_eq!(one_line("\u{9b}31mred"), "red");
+        assert_eq!(one_line("\x1b\x1b[31mred\x1b\nend"), "red end");
+        assert_eq!(one_line("\x1b(B\x1bPq#0\x1b\\six\u{9d}0;t\u{9c} x\x1b_a\x07y"), "six xy");
+        assert_eq!(one_line("\x1b]0;title\x07a \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\"), "a link");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::read::{COLUMNS, Reader, decode};
-use crate::model::id::Seq;
+use crate::model::id::{EventId, Seq};
 use crate::model::limits;
-use crate::model::row::{Position, Row};
+use crate::model::row::{Position, Resolved, Row};
 use crate::model::sha::Sha;
 
 /// The fields whose rows are found: what happened to a commit, and what was pushed after it.
@@ -47,11 +47,17 @@ fn query() -> String {
 }
 
 impl Reader {
-    /// Visits every row that names the commit, oldest first, whatever else it says. Returns the newest place of the same
-    /// view of the log: whoever goes on from there misses nothing. In an old log that could not be given its indexes,
-    /// all rows are looked at.
-    pub fn of_commit(&self, sha: &Sha, visit: &mut dyn FnMut(Row)) -> Result<Position, StoreError> {
+    /// Visits every row after a cursor that names the commit, oldest first, whatever else it says. Returns where the cursor
+    /// points, and the newest place of the same view of the log: whoever goes on from there misses nothing. In an old log
+    /// that could not be given its indexes, all rows are looked at.
+    pub fn of_commit(
+        &self,
+        sha: &Sha,
+        after: EventId,
+        visit: &mut dyn FnMut(Row),
+    ) -> Result<(Resolved, Position), StoreError> {
         let _view = self.view()?;
+        let begin = self.resolve(after)?;
         let mut statement = self.prepare(&query())?;
         // `g` comes after the last digit.
         let after = format!("{sha}g");
@@ -59,9 +65,13 @@ impl Reader {
         let mut rows = statement.query(bounds).map_err(|error| self.error(&error))?;
         while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
             let seq = Seq(row.get(0).map_err(|error| self.error(&error))?);
+            // Few rows name a commit, and a condition on the place could lead the query away from its indexes.
+            if seq <= begin.position.seq {
+                continue;
+            }
             visit(decode(row, seq).map_or_else(|row| Row::Unreadable(*row), |record| Row::Event(Box::new(record))));
         }
-        self.newest()
+        Ok((begin, self.newest()?))
     }
 }
 
@@ -110,12 +120,12 @@ mod tests {
         fn found(&self, sha: &str) -> (Vec<i64>, Vec<i64>) {
             let (mut events, mut unreadable) = (Vec::new(), Vec::new());
             let reader = Reader::open(&self.paths).unwrap();
-            let place = reader.of_commit(&sha.parse().unwrap(), &mut |row| match row {
+            let place = reader.of_commit(&sha.parse().unwrap(), EventId::ZERO, &mut |row| match row {
                 Row::Event(record) => events.push(record.seq.0),
                 Row::Unreadable(row) => unreadable.push(row.seq.0),
                 Row::Lost(lost) => panic!("{lost:?}"),
             });
-            assert_eq!(place.unwrap(), reader.newest().unwrap());
+            assert_eq!(place.unwrap().1, reader.newest().unwrap());
             (events, unreadable)
         }
     }
@@ -196,7 +206,7 @@ mod tests {
         let found = || {
             let mut found = 0;
             let reader = Reader::open(&paths).unwrap();
-            reader.of_commit(&COMMIT.parse().unwrap(), &mut |_| found += 1).unwrap();
+            reader.of_commit(&COMMIT.parse().unwrap(), EventId::ZERO, &mut |_| found += 1).unwrap();
             found
         };
         assert_eq!((found(), version()), (1, 1), "a reader changes nothing");

@@ -10,6 +10,7 @@ use waitbus::client::commit::{Recalled, recall};
 use waitbus::config::directories::Directories;
 use waitbus::ingest::github::{Accepted, Delivery, accept};
 use waitbus::model::filter::RepoFilter;
+use waitbus::model::id::EventId;
 use waitbus::store::{LogPaths, Writer};
 use waitbus::waiting::commit::Asked;
 
@@ -40,7 +41,7 @@ fn asked(bus: &Bus, sha: &str, repos: &[&str]) -> Recalled {
     let repos = repos.iter().map(|name| RepoFilter::parse(name).unwrap()).collect();
     let asked = Asked { repos, settle: std::time::Duration::ZERO, ..Asked::of(sha.parse().unwrap()) };
     let runtime = Builder::new_current_thread().build().unwrap();
-    runtime.block_on(recall(&directories(bus), asked)).unwrap()
+    runtime.block_on(recall(&directories(bus), asked, EventId::ZERO)).unwrap()
 }
 
 fn line(bus: &Bus, sha: &str, repos: &[&str]) -> String {
@@ -154,6 +155,24 @@ fn a_commit_that_ended_long_ago_is_answered_from_the_log_alone() {
     // The usual settle time is over since long.
     assert_eq!(end(&bus, &["wait", "--sha", "3484a3f"]).0, 0);
     assert_eq!(lock_holder(&bus.runtime().join("hub.lock")), None, "no hub was started for it");
+}
+
+/// What a replay brought was dated by when it was read, so after a place a commit that had ended long ago was never judged
+/// by a wait that was shorter than the settle time.
+#[test]
+fn after_a_place_too_a_commit_that_ended_long_ago_is_answered_at_once() {
+    let bus = Bus::new();
+    let mark = bus.ok(&["emit", "--source", "x", "--type", "y"]);
+    let fields = json!({"head_sha": SHA, "run_id": 1, "status": "completed", "conclusion": "success"}).to_string();
+    let log = rusqlite::Connection::open(bus.database()).unwrap();
+    let sql = "INSERT INTO events (source, event_type, received_at, fields) VALUES ('github', 'workflow_run', 1, ?1)";
+    log.execute(sql, [fields]).unwrap();
+    assert_eq!(end(&bus, &["wait", "--sha", SHA, "--after", &mark, "--timeout", "3s"]).0, 0);
+    assert_eq!(end(&bus, &["wait", "--sha", SHA, "--after", &bus.ok(&["mark"]), "--timeout", "300ms"]).0, 124);
+    bus.emit("x", 1);
+    bus.ok(&["prune", "--keep-rows", "1"]);
+    let (code, _, said) = end(&bus, &["wait", "--sha", SHA, "--after", &mark, "--timeout", "300ms"]);
+    assert!(code == 3 && said.contains("pruned"), "{code} {said}");
 }
 
 #[test]

@@ -95,6 +95,23 @@ fn what_was_committed_while_the_hub_was_away_is_judged_as_a_whole() {
     assert_eq!((code, &*out), (Some(1), "b:event_type?: b t: success"));
 }
 
+/// The cursor in the last line was that of the last clause as they were typed, and who went on from there was told of an
+/// event that had answered already.
+#[test]
+fn each_line_of_an_answer_says_from_where_another_wait_goes_on() {
+    let bus = Bus::new();
+    let mark = bus.ok(&["mark"]);
+    bus.emit("b", 1);
+    let last = bus.emit("a", 1);
+    let asked = ["--all-of", "a:n=1", "--all-of", "b:n=1", "--after", &mark];
+    for more in [&["--json"][..], &["--json", "--sticky"]] {
+        let said = bus.ok(&[&["wait"], &asked[..], more].concat());
+        let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line["cursor"] == *last), "{said}");
+    }
+}
+
 #[test]
 fn a_clause_may_ask_for_what_does_not_travel() {
     let bus = Bus::new();

@@ -393,7 +393,7 @@ fn an_event_has_exactly_these_keys() {
     assert!(received_at.as_u64().unwrap() > 1_600_000_000_000_000_000, "nanoseconds: {received_at}");
     let golden = json!({
         "kind": "event", "event_id": id, "source": "deploy", "event_type": "finished", "owner": "octo",
-        "repo": "hello", "delivery_id": "k1", "received_at": null, "summary": "a [31m b",
+        "repo": "hello", "delivery_id": "k1", "received_at": null, "summary": "a b",
         "fields": {"source": "deploy", "event_type": "finished", "owner": "octo", "repo": "hello",
                    "ingest_method": "emit", "conclusion": "success", "exit_code": 0, "name": "0"},
     });

@@ -10,12 +10,13 @@ use super::super::{Server, shown};
 use super::log::blocking;
 use super::object;
 use super::wait::commit;
-use crate::client::commit::{RecallError, recall};
+use crate::client::commit::recall;
 use crate::model::event::Event;
 use crate::model::fence::Fenced;
 use crate::model::filter::RepoFilter;
-use crate::model::id::Seq;
+use crate::model::id::{EventId, Seq};
 use crate::model::limits::SCANNED_ROWS;
+use crate::model::sha::Sha;
 use crate::store::{LogPaths, Reader, StoreError};
 
 /// Whose newest commit is meant.
@@ -51,10 +52,7 @@ pub(in crate::mcp) async fn status(server: &Server, mut arguments: Arguments) ->
         }
     };
     let asked = commit(server, sha, repo.as_slice()).await?;
-    let recalled = recall(&server.directories, asked).await.map_err(|error| match error {
-        RecallError::Ambiguous(ambiguous) => ToolError::argument("sha", ambiguous),
-        RecallError::Bus(error) => error.into(),
-    })?;
+    let recalled = recall(&server.directories, asked, EventId::ZERO).await?;
     let report = match recalled.ending.and_then(|mut ending| ending.shown.pop()) {
         // Its verdict has settled.
         Some(shown) => Map::from_iter([("failing".to_owned(), recalled.commit.so_far()["failing"].clone())])
@@ -118,6 +116,6 @@ impl Newest {
             && self.repo.passes(&event.owner, &event.repo)
             && self.branch.as_deref().is_none_or(|branch| text("head_branch") == Some(branch))
             && self.pr_number.is_none_or(|number| fields.get("pr_number").and_then(Value::as_u64) == Some(number));
-        text("head_sha").filter(|sha| wanted && sha.len() == 40)
+        text("head_sha").filter(|sha| wanted && Sha::is_written(sha))
     }
 }

@@ -14,7 +14,7 @@ use crate::client::when::newest;
 use crate::model::event::Event;
 use crate::model::filter::Filter;
 use crate::model::frame::Gap;
-use crate::model::id::EventId;
+use crate::model::id::{EventId, Seq};
 use crate::model::limits::{LISTED_BYTES, LISTED_EVENTS, MAX_LISTED_EVENTS, SCANNED_ROWS};
 use crate::model::row::{Position, Row};
 use crate::store::{LogPaths, Reader, StoreError};
@@ -119,7 +119,12 @@ pub(in crate::mcp) async fn get(server: &Server, mut arguments: Arguments) -> Re
     let id: EventId = id.parse().map_err(|bad| ToolError::argument("event_id", bad))?;
     let found = find(server, id).await?;
     let Some((event, payload)) = found else {
-        return Err(ToolError::argument("event_id", format!("the log has no event {id}")));
+        let problem = if unreadable(server, id).await? {
+            format!("{id} is in the log, in a row that cannot be read")
+        } else {
+            format!("the log has no event {id}")
+        };
+        return Err(ToolError::argument("event_id", problem));
     };
     let (event, payload) = blocking(move || (event_line(&event), shown::payload(id, payload.as_deref()))).await?;
     let (line, event) = event;
@@ -141,6 +146,27 @@ pub(in crate::mcp) async fn find(server: &Server, id: EventId) -> Result<Option<
     });
     let found = found.await??;
     Ok(found.map(|(record, payload)| (record.event, payload)).filter(|(event, _)| server.scope.shows(event)))
+}
+
+/// Whether there is a row of this name that is no event, and that this server could show if it were one.
+async fn unreadable(server: &Server, id: EventId) -> Result<bool, ToolError> {
+    let (paths, scope) = (LogPaths::new(&server.directories.state), server.scope.clone());
+    let found = blocking(move || -> Result<bool, StoreError> {
+        let reader = match Reader::open(&paths) {
+            Err(StoreError::Missing(_)) => return Ok(false),
+            other => other?,
+        };
+        let before = Seq(reader.resolve(id)?.position.seq.0.saturating_sub(1));
+        let mut found = false;
+        reader.scan(before, 1, false, &mut |row| {
+            if let Row::Unreadable(row) = row {
+                found = row.id == Some(id) && row.envelope.source.is_none_or(|source| scope.has_source(&source));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    });
+    Ok(found.await??)
 }
 
 /// Does what may take its time beside the requests.

@@ -113,7 +113,7 @@ fn conditions() -> Value {
              `=` on one key are alternatives. Example: [\"conclusion=failure\", \"head_branch=main\"]"
         ),
         "where": text("An expression in CEL that must hold, too: source == \"docker\" && fields.exit_code != 0"),
-        "after": text("A cursor: only what happened after it counts"),
+        "after": text("A cursor: only what happened after it counts, whatever `since` says"),
         "since": text("A time from which on events count: 10m (ago), 2026-01-31T12:00:00Z, epoch seconds, or a cursor"),
     })
 }
@@ -132,6 +132,11 @@ fn wait() -> Value {
             text(
                 "The verdict on a commit, over all its runs and jobs: 7 to 40 hexadecimal digits, or a name that git knows in the server's directory, such as HEAD",
             ),
+        ),
+        (
+            "allow_gap",
+            json!({"type": "boolean", "default": false, "description":
+                "Go on when events are missing, and tell of that in `gaps`, instead of ending with status `gap`"}),
         ),
         (
             "max_wait_seconds",
@@ -268,6 +273,7 @@ fn waited() -> Value {
         "failed_source": {"type": "string"},
         "failed_source_detail": fenced("What the source had said about itself, such as the command that starts it"),
         "gap": gap(),
+        "gaps": {"type": "array", "items": gap(), "description": "With allow_gap: what is missing, so that the answer may be wrong"},
         "notes": fenced("Warnings, such as a name that no event has had"),
     })
 }

@@ -1,12 +1,13 @@
 //! `wait_for_event`: the questions of `waitbus wait`, for as long as a tool call may take.
 //!
-//! A wait that is not over when its time is up ends with a cursor from which the next call goes on. For a question that
-//! one event answers that is where this call has come to; for one that remembers (all of several clauses, an order, a
-//! commit) it is where this call began, so that the next one sees the same again.
+//! A wait that is not over when its time is up ends with a cursor from which the next call goes on: where this one began.
+//! So the next one sees again what may count together with what is still to come, and is told late of no less: what is
+//! news is decided by where a call begins. The price is that each call of a series reads the log from there on again, of
+//! which the hub does 100,000 rows in a fifth of a second; a cursor that went ahead would save that and lose answers.
 
 use std::path::Path;
 use std::pin::pin;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rmcp::model::{CallToolResult, JsonObject};
 use rmcp::service::{RequestContext, RoleServer};
@@ -15,7 +16,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::super::arguments::{Arguments, ToolError};
 use super::super::{Server, clients, progress, shown};
-use crate::client::commit::{RecallError, meant, recall};
+use crate::client::commit::{meant, recall};
 use crate::client::when::{self, newest};
 use crate::client::{News, Options, Waiter};
 use crate::model::event::Event;
@@ -24,12 +25,12 @@ use crate::model::fence::Fenced;
 use crate::model::filter::RepoFilter;
 use crate::model::frame::{Gap, GapReason};
 use crate::model::id::EventId;
-use crate::model::limits::{GRACE, START_TIMEOUT, WAIT_MAX};
+use crate::model::limits::{GRACE, START_TIMEOUT, TOLD_GAPS, WAIT_MAX};
 use crate::model::source::SourceStatus;
 use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader, StoreError};
 use crate::waiting::asked::{Asked, Conditions, Spelling};
-use crate::waiting::commit::{self, Commit, Past};
+use crate::waiting::commit;
 use crate::waiting::{Ending, Question, Shown};
 
 /// What is asked, before anything is started.
@@ -37,6 +38,7 @@ struct Call {
     asked: Asked,
     sha: Option<String>,
     after: Option<EventId>,
+    allow_gap: bool,
     wait: Duration,
 }
 
@@ -56,11 +58,10 @@ pub(super) fn start(server: &Server, arguments: &mut Arguments) -> Result<Option
     let after = arguments.parsed("after", when::cursor)?;
     let since = arguments.parsed("since", when::when)?;
     match (after, since) {
-        (Some(_), Some(_)) => {
-            Err(ToolError::argument("since", "goes with `after` no more than two beginnings do: give one"))
-        }
+        // Whoever goes on calls again with the same arguments and a cursor.
+        (Some(after), _) => Ok(Some(after)),
         (None, Some(when)) => Ok(Some(when.resolve(&server.directories)?)),
-        (after, None) => Ok(after),
+        (None, None) => Ok(None),
     }
 }
 
@@ -111,6 +112,7 @@ pub(in crate::mcp) async fn call(
         },
         sha: arguments.text("sha")?,
         after: start(server, &mut arguments)?,
+        allow_gap: arguments.flag("allow_gap")?,
         wait,
     };
     let began = Instant::now();
@@ -142,61 +144,99 @@ impl Answer {
 /// What a question has come to when it has been put.
 enum Opened {
     Answered(Ending, EventId),
-    Waiting(Box<Waiter>, Going),
+    Missing(Gap),
+    Waiting(Box<Waiter>),
 }
 
-/// Where the next call goes on.
-#[derive(Clone, Copy)]
-enum Going {
-    /// Where this one has come to.
-    On,
-    /// Where this one has begun.
-    Again(EventId),
+/// What there is to say beside the answer.
+#[derive(Default)]
+struct Aside {
+    notes: Vec<String>,
+    /// What is missing and was put up with, as much of it as is told …
+    gaps: Vec<Value>,
+    /// … and how many more there are.
+    more_gaps: u64,
+}
+
+impl Aside {
+    fn put_up_with(&mut self, missing: &Gap) {
+        if self.gaps.len() < TOLD_GAPS { self.gaps.push(gap_json(missing)) } else { self.more_gaps += 1 }
+    }
+
+    fn beside(mut self, mut answer: Answer) -> Answer {
+        if !self.gaps.is_empty() {
+            answer = answer.with("gaps", self.gaps);
+        }
+        if self.more_gaps > 0 {
+            self.notes.push(format!("{} more gaps are not told one by one", self.more_gaps));
+        }
+        if self.notes.is_empty() { answer } else { answer.with("notes", Fenced::of(json!(self.notes))) }
+    }
 }
 
 impl Call {
     async fn answer(&self, server: &Server) -> Result<Answer, ToolError> {
         let question = self.question(server).await?;
-        // Taken before anything is waited for: what is committed while a hub starts counts.
-        let now = newest(&server.directories)?;
+        // Taken before anything is waited for: what is committed while a hub starts counts. Of a commit everything counts
+        // that the log has, and the zeros say so also when it has been pruned meanwhile.
+        let now = if question.is_err() { EventId::ZERO } else { newest(&server.directories)? };
         let begin = self.after.unwrap_or(now);
+        let mut aside = Aside::default();
+        let answer = self.waited(server, question, begin, &mut aside).await?;
+        Ok(aside.beside(answer))
+    }
+
+    async fn waited(
+        &self,
+        server: &Server,
+        question: Result<Box<dyn Question>, commit::Asked>,
+        begin: EventId,
+        aside: &mut Aside,
+    ) -> Result<Answer, ToolError> {
         let began = Instant::now();
+        let remembers = !question.as_ref().is_ok_and(|question| question.is_memoryless());
+        let go_on = || if remembers { Ok(begin) } else { left_of(server, begin) };
         let opened = tokio::select! {
             biased;
-            opened = self.open(server, question, begin) => opened?,
+            opened = self.open(server, question, begin, aside) => opened?,
             // A call that waits for nothing still wants to know what there is.
             () = sleep(self.wait.max(START_TIMEOUT)) => return Ok(pending(begin, &[])),
             () = server.closing() => return Ok(pending(begin, &[])),
         };
-        let (mut waiter, going) = match opened {
+        let mut waiter = match opened {
             Opened::Answered(ending, cursor) => return Ok(matched(&ending, &[], cursor)),
-            Opened::Waiting(waiter, going) => (waiter, going),
+            Opened::Missing(missing) => return Ok(gap(&missing)),
+            Opened::Waiting(waiter) => waiter,
         };
-        let mut notes: Vec<_> = if server.scope.is_everything() { waiter.feed().notes().to_vec() } else { Vec::new() };
+        if server.scope.is_everything() {
+            aside.notes.extend_from_slice(waiter.feed().notes());
+        }
         let mut counted = Vec::new();
         let mut late = pin!(sleep_until((began + self.wait).into()));
-        let answer = loop {
+        loop {
             let news = tokio::select! {
                 biased;
                 news = waiter.next() => Some(news?),
                 // What was committed in time counts, and the hub may be just about to say it.
                 () = &mut late => None,
-                () = server.closing() => break pending(going.from(&waiter), &waiter.outstanding()),
+                () = server.closing() => return Ok(pending(begin, &waiter.outstanding())),
             };
             let news = match news {
                 None => waiter.left().await?,
                 some => some,
             };
-            let Some(news) = news else { break pending(going.from(&waiter), &waiter.outstanding()) };
+            let Some(news) = news else { return Ok(pending(go_on()?, &waiter.outstanding())) };
             match news {
                 News::Counts(shown) => counted.push(shown),
-                News::Gap(missing) => break gap(&missing),
-                News::Silent(status) => notes.push(silence(&status)),
-                News::Dead(status) => break source_failed(&status, going.from(&waiter)),
-                News::Ends(ending) => break matched(&ending, &counted, waiter.feed().cursor()),
+                News::Gap(missing) if self.allow_gap => aside.put_up_with(&missing),
+                News::Gap(missing) => return Ok(gap(&missing)),
+                // What is outside of the filter is not there.
+                News::Silent(status) | News::Dead(status) if !server.scope.has_source(&status.source) => {}
+                News::Silent(status) => aside.notes.push(silence(&status)),
+                News::Dead(status) => return Ok(source_failed(&status, go_on()?)),
+                News::Ends(ending) => return Ok(matched(&ending, &counted, waiter.feed().cursor())),
             }
-        };
-        Ok(if notes.is_empty() { answer } else { answer.with("notes", Fenced::of(json!(notes))) })
+        }
     }
 
     /// The question, unless it is about a commit.
@@ -217,61 +257,40 @@ impl Call {
         server: &Server,
         question: Result<Box<dyn Question>, commit::Asked>,
         begin: EventId,
+        aside: &mut Aside,
     ) -> Result<Opened, ToolError> {
-        let options = Options { grace: GRACE };
-        let (question, since, going) = match question {
-            Ok(question) => {
-                let going = if question.is_memoryless() { Going::On } else { Going::Again(begin) };
-                (question, begin, going)
+        let (question, since) = match question {
+            Ok(question) => (question, begin),
+            Err(asked) => {
+                let recalled = recall(&server.directories, asked, begin).await?.for_waiting(&server.directories).await;
+                for missing in &recalled.gaps {
+                    if !self.allow_gap {
+                        return Ok(Opened::Missing(*missing));
+                    }
+                    aside.put_up_with(missing);
+                }
+                if let Some(ending) = recalled.ending {
+                    return Ok(Opened::Answered(ending, recalled.since));
+                }
+                (Box::new(recalled.commit) as Box<dyn Question>, recalled.since)
             }
-            Err(asked) => match self.recalled(server, asked, begin).await? {
-                Recall::Answered(ending, cursor) => return Ok(Opened::Answered(ending, cursor)),
-                Recall::Open(commit, since, again) => (commit as Box<dyn Question>, since, Going::Again(again)),
-            },
         };
+        let options = Options { grace: GRACE };
         let waiter = Waiter::open(&server.directories, question, Some(since), options).await?;
-        Ok(Opened::Waiting(Box::new(waiter), going))
-    }
-
-    /// Asks the log for the commit, unless only what came after some place counts. The beginning of the log is no such
-    /// place, and is what a call that had none tells the next one.
-    async fn recalled(&self, server: &Server, asked: commit::Asked, begin: EventId) -> Result<Recall, ToolError> {
-        let beginning = match Reader::open(&LogPaths::new(&server.directories.state)) {
-            Ok(reader) => reader.beginning()?.id,
-            Err(StoreError::Missing(_)) => EventId::ZERO,
-            Err(error) => return Err(error.into()),
-        };
-        if self.after.is_some_and(|after| after != beginning && after != EventId::ZERO) {
-            let (commit, _) = Past::new(asked)
-                .end(Instant::now(), SystemTime::now())
-                .map_err(|ambiguous| ToolError::argument("sha", ambiguous))?;
-            return Ok(Recall::Open(Box::new(commit), begin, begin));
-        }
-        let recalled = recall(&server.directories, asked).await.map_err(|error| match error {
-            RecallError::Ambiguous(ambiguous) => ToolError::argument("sha", ambiguous),
-            RecallError::Bus(error) => error.into(),
-        })?;
-        let recalled = recalled.for_waiting(&server.directories).await;
-        Ok(match recalled.ending {
-            Some(ending) => Recall::Answered(ending, recalled.since),
-            None => Recall::Open(Box::new(recalled.commit), recalled.since, beginning),
-        })
+        Ok(Opened::Waiting(Box::new(waiter)))
     }
 }
 
-/// What the log says of a commit.
-enum Recall {
-    Answered(Ending, EventId),
-    Open(Box<Commit>, EventId, EventId),
-}
-
-impl Going {
-    fn from(self, waiter: &Waiter) -> EventId {
-        match self {
-            Going::On => waiter.feed().cursor(),
-            Going::Again(begin) => begin,
-        }
-    }
+/// The place from which a question that remembers nothing goes on that has seen everything after `begin`: the same, or
+/// the beginning of what has been left of it, because to go back over what was pruned since would be a gap.
+fn left_of(server: &Server, begin: EventId) -> Result<EventId, ToolError> {
+    let reader = match Reader::open(&LogPaths::new(&server.directories.state)) {
+        Err(StoreError::Missing(_)) => return Ok(begin),
+        other => other?,
+    };
+    let (place, beginning) = (reader.resolve(begin)?, reader.beginning()?);
+    let is_pruned = place.gap == Some(GapReason::Pruned) || place.position.seq < beginning.seq;
+    Ok(if is_pruned { beginning.id } else { begin })
 }
 
 fn pending(cursor: EventId, outstanding: &[String]) -> Answer {
@@ -282,7 +301,10 @@ fn pending(cursor: EventId, outstanding: &[String]) -> Answer {
 }
 
 fn gap(missing: &Gap) -> Answer {
-    let line = format!("events are missing, and the answer may be among them; go on with after={}", missing.resumed_at);
+    let line = format!(
+        "events are missing, and the answer may be among them; go on with after={}, or ask the same with allow_gap",
+        missing.resumed_at
+    );
     Answer::new("gap", missing.resumed_at, &line).with("gap", gap_json(missing))
 }
 

@@ -319,6 +319,9 @@ pub const MAX_LISTED_EVENTS: usize = 500;
 pub const LISTED_BYTES: usize = 256 * 1024;
 /// … and the rows that one call looks at: some tenths of a second. The cursor says where it stopped.
 pub const SCANNED_ROWS: usize = 50_000;
+/// Places at which events are missing that one wait tells of when it puts up with them: what is more is counted, because
+/// what is wrong with a log is known by then.
+pub const TOLD_GAPS: usize = 20;
 /// Events that the resources `current`, `repo` and `agent` show: what has just happened.
 pub const CURRENT_EVENTS: usize = 20;
 /// Names that a completion offers; the protocol allows no more.

@@ -2,6 +2,7 @@
 //! lifecycles. Nothing here shares code with the server.
 
 mod fixtures;
+mod going_on;
 mod hostile;
 mod lifecycle;
 mod messages;

@@ -28,14 +28,65 @@ fn what_is_outside_of_the_filter_is_not_there() {
         for asked in [
             json!({"source": "b"}),
             json!({"match": ["source=b"]}),
+            json!({"match": ["source=a", "source=b"], "where": "source == \"b\""}),
             json!({"all_of": ["b:x=1"]}),
+            // It was taken, and answered as if nothing that is forbidden had happened.
+            json!({"source": "a", "none_of": ["b:x=1"]}),
             json!({"source": "a", "repo": "other/hello"}),
             json!({"sha": "1234567"}),
         ] {
             let told = client.refusal("wait_for_event", asked.clone());
             assert!(told.contains("this server shows no events of"), "{asked}: {told}");
         }
+        for (asked, argument) in [
+            (json!({"match": "source=b"}), "match: "),
+            (json!({"where": "source == \"b\""}), "where: "),
+            (json!({"source": "a", "none_of": ["b:x=1"]}), "none_of: "),
+        ] {
+            let told = client.refusal("wait_for_event", asked);
+            assert!(told.starts_with(argument), "{told}");
+        }
     });
+}
+
+/// That a source outside had died or saw nothing was told to whoever asked for no source in particular.
+#[test]
+fn of_sources_outside_of_the_filter_nothing_is_told() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut client = Client::start(&bus, "2025-11-25", &["--source", "a"]);
+    let mut watcher = bus.subscribe(&json!({}));
+    let mut sources: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|source| {
+            let match_ = [format!("source={source}"), "event_id=null".to_owned()];
+            let mut subscriber = bus.subscribe(&json!({"match": match_, "announce": {"source": source}}));
+            let silent = json!({"kind": "health", "state": "silent", "reason": format!("{source} sees nothing")});
+            subscriber.send(silent.to_string().as_bytes());
+            while watcher.frame()["state"] != "silent" {}
+            subscriber
+        })
+        .collect();
+    let told = client.call("wait_for_event", json!({"type": "x", "max_wait_seconds": 0, "since": "1h"}));
+    let told = client.call("wait_for_event", json!({"type": "x", "max_wait_seconds": 1, "after": told["cursor"]}));
+    assert!(told["notes"].to_string().contains("a sees nothing"), "{told}");
+    assert!(!told["notes"].to_string().contains("source b"), "{told}");
+    drop(sources.pop());
+    while watcher.frame()["state"] != "dead" {}
+    let asked = json!({"match": ["source=a", "source=b"], "where": "source != \"a\"", "max_wait_seconds": 1});
+    assert_eq!(client.call("wait_for_event", asked)["status"], "pending");
+}
+
+/// A name that no source can have was taken, and the server showed nothing for ever.
+#[test]
+fn a_filter_that_nothing_could_pass_is_refused() {
+    let bus = Bus::new();
+    for name in ["", "git hub"] {
+        let ended = bus.run(&["mcp", "--source", name]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("--source") && said.contains("is not a name"), "{said}");
+    }
 }
 
 /// Somebody else's event does not end a wait for a state either: it is judged on what is shown.

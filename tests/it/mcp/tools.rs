@@ -27,6 +27,13 @@ fn what_is_emitted_is_stored_once_and_can_be_got_back() {
         assert_eq!((&data["fields"]["env"], &data["fields"]["n"]), (&json!("prod"), &json!(1.5)));
         let by_cli = bus.ok(&["emit", "--source", "x", "--type", "y", "--payload", "{\"a\": [1]}"]);
         assert_eq!(inside(&client.call("get_event", json!({"event_id": by_cli}))["payload"]), json!({"a": [1]}));
+        // A row that a list told of as unreadable was said not to be there.
+        let columns =
+            "(source, event_type, event_id, fields) VALUES ('x', 'y', '01ARZ3NDEKTSV4RRFFQ69G5FAW', 'no JSON')";
+        let log = rusqlite::Connection::open(bus.database()).unwrap();
+        log.execute_batch(&format!("INSERT INTO events {columns}")).unwrap();
+        let told = client.refusal("get_event", json!({"event_id": "01ARZ3NDEKTSV4RRFFQ69G5FAW"}));
+        assert!(told.starts_with("event_id: ") && told.contains("cannot be read"), "{told}");
         let nobody = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
         assert!(client.refusal("get_event", json!({"event_id": nobody})).contains("no event"));
     });
@@ -82,7 +89,6 @@ fn a_bad_argument_is_named_with_what_is_allowed_and_is_no_error_of_the_protocol(
         ("wait_for_event", json!({"sha": "xyz"}), "sha: "),
         ("wait_for_event", json!({"source": "a", "after": "x"}), "after: not an event id"),
         ("wait_for_event", json!({"source": "a", "since": "soon"}), "since: \"soon\" is no point in time"),
-        ("wait_for_event", json!({"source": "a", "since": "1h", "after": "0".repeat(26)}), "since: "),
         (
             "wait_for_event",
             json!({"source": "a", "max_wait_seconds": -1}),
