@@ -1,7 +1,7 @@
 //! What GitHub says late, or in an order that nobody expects: it is told all the same.
 
 use super::*;
-use crate::model::limits::GITHUB_COMMITS;
+use crate::model::limits::{GITHUB_COMMITS, GITHUB_ENDED_TRIES};
 
 fn asked_about_commits(world: &mut World, time: Duration) -> usize {
     world.api.asked.clear();
@@ -120,11 +120,24 @@ fn a_job_that_is_listed_as_running_when_its_run_has_ended_is_followed_to_its_end
     world.api.job("octo/hello", 1, 11, "completed", Some("failure"));
     world.pass(INTERVAL * 2);
     assert!(world.log.contains_key("workflow_job octo/hello 11.1 completed failure"), "{:?}", world.log.keys());
-    // One that never ends is given up.
-    world.api.run("octo/hello", 2, "in_progress", None);
-    world.api.job("octo/hello", 2, 21, "in_progress", None);
+    // Also of an attempt that begins before the jobs of the one before have ended.
+    world.api.run("octo/hello", 3, "in_progress", None);
+    world.api.job("octo/hello", 3, 31, "in_progress", None);
     world.pass(INTERVAL);
-    world.api.run("octo/hello", 2, "completed", Some("cancelled"));
+    world.api.run("octo/hello", 3, "completed", Some("failure"));
+    world.pass(INTERVAL);
+    world.api.rerun("octo/hello", 3, 2, "in_progress", None);
+    world.pass(INTERVAL * 2 * GITHUB_ENDED_TRIES);
+    world.api.rerun("octo/hello", 3, 2, "completed", Some("failure"));
+    world.pass(INTERVAL * 2);
+    world.api.job("octo/hello", 3, 31, "completed", Some("failure"));
+    world.pass(INTERVAL * 2);
+    assert!(world.log.contains_key("workflow_job octo/hello 31.1 completed failure"), "{:?}", world.log.keys());
+    // One that never ends is given up.
+    world.api.run("octo/hello", 4, "in_progress", None);
+    world.api.job("octo/hello", 4, 41, "in_progress", None);
+    world.pass(INTERVAL);
+    world.api.run("octo/hello", 4, "completed", Some("cancelled"));
     world.pass(Duration::from_hours(1));
     world.api.asked.clear();
     world.pass(Duration::from_mins(10));
