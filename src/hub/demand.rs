@@ -13,8 +13,8 @@ use crate::model::source::Demand;
 
 #[derive(Debug, Default)]
 pub(super) struct Demands {
-    /// Source → what is asked of it → how many ask that.
-    asked: BTreeMap<String, BTreeMap<RepoFilter, usize>>,
+    /// Source → what is asked of it → who asks that.
+    asked: BTreeMap<String, BTreeMap<RepoFilter, Asking>>,
     /// What each subscriber asks of which source, where it names one.
     waiting: HashMap<SubscriberId, Asked>,
     /// The connections that want to hear of it.
@@ -25,6 +25,13 @@ pub(super) struct Demands {
 
 /// Sources, and what is asked of them.
 type Asked = BTreeSet<(String, RepoFilter)>;
+
+#[derive(Debug)]
+struct Asking {
+    waiting: usize,
+    /// Who came last, also if that one has gone since: who comes is news, who goes is none while others wait.
+    newest: SubscriberId,
+}
 
 #[derive(Debug)]
 struct Listener {
@@ -40,11 +47,10 @@ impl Demands {
             return;
         }
         for (source, repo) in &asked {
-            let waiting = self.asked.entry(source.clone()).or_default().entry(repo.clone()).or_default();
-            *waiting += 1;
-            if *waiting == 1 {
-                self.changed(source);
-            }
+            let repos = self.asked.entry(source.clone()).or_default();
+            let asking = repos.entry(repo.clone()).or_insert(Asking { waiting: 0, newest: id });
+            (asking.waiting, asking.newest) = (asking.waiting + 1, id);
+            self.changed(source);
         }
         self.waiting.insert(id, asked);
     }
@@ -55,9 +61,9 @@ impl Demands {
         self.stale.remove(&id);
         for (source, repo) in self.waiting.remove(&id).into_iter().flatten() {
             let Some(repos) = self.asked.get_mut(&source) else { continue };
-            let Some(waiting) = repos.get_mut(&repo) else { continue };
-            *waiting -= 1;
-            if *waiting > 0 {
+            let Some(asking) = repos.get_mut(&repo) else { continue };
+            asking.waiting -= 1;
+            if asking.waiting > 0 {
                 continue;
             }
             repos.remove(&repo);
@@ -83,9 +89,14 @@ impl Demands {
     pub(super) fn news(&mut self, id: SubscriberId) -> Option<Control> {
         self.stale.remove(&id);
         let listener = self.listeners.get_mut(&id)?;
-        let filters: Vec<_> = self.asked.get(&listener.source).into_iter().flat_map(BTreeMap::keys).cloned().collect();
-        let everything = filters.len() > MAX_DEMAND_FILTERS;
-        let demand = Demand { filters: if everything { vec![RepoFilter::Any] } else { filters } };
+        let asked = self.asked.get(&listener.source);
+        let demand = if asked.is_some_and(|repos| repos.len() > MAX_DEMAND_FILTERS) {
+            Demand { filters: vec![RepoFilter::Any], newest: Vec::new() }
+        } else {
+            let each = asked.into_iter().flatten();
+            let (filters, newest) = each.map(|(repo, asking)| (repo.clone(), asking.newest.0)).unzip();
+            Demand { filters, newest }
+        };
         if listener.told.as_ref() == Some(&demand) {
             return None;
         }

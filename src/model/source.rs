@@ -161,12 +161,21 @@ pub fn with_reason(mut detail: Detail, reason: &str) -> Detail {
 pub struct Demand {
     /// Each in small letters, because a repository's name ignores case; `*` is every repository.
     pub filters: Vec<RepoFilter>,
+    /// For each of them a number, which is another one when somebody has begun to wait with it. None where there are too
+    /// many repositories, and from a hub that does not tell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newest: Vec<u64>,
 }
 
 impl Demand {
     /// The filters with which somebody has begun to wait since that demand.
     pub fn newcomers<'a>(&'a self, since: &'a Demand) -> impl Iterator<Item = &'a RepoFilter> {
-        self.filters.iter().filter(|filter| !since.filters.contains(filter))
+        let known = |this: &(&RepoFilter, Option<u64>)| since.each().any(|that| that == *this);
+        self.each().filter(move |this| !known(this)).map(|(filter, _)| filter)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&RepoFilter, Option<u64>)> {
+        self.filters.iter().enumerate().map(|(index, filter)| (filter, self.newest.get(index).copied()))
     }
 }
 
@@ -196,6 +205,21 @@ mod tests {
             let sentence = Announcement::parse(&bad).unwrap_err();
             assert!(sentence.contains(named), "{bad}: {sentence}");
         }
+    }
+
+    #[test]
+    fn who_has_come_is_known_by_a_number_or_else_by_what_is_new() {
+        let demand = |text: &str| serde_json::from_str::<Demand>(text).unwrap();
+        let came = |now: &str, before: &str| -> Vec<String> {
+            demand(now).newcomers(&demand(before)).map(ToString::to_string).collect()
+        };
+        let one = r#"{"filters":["*","o/a"],"newest":[1,2]}"#;
+        assert_eq!(came(one, one), [""; 0]);
+        assert_eq!(came(r#"{"filters":["*","o/a"],"newest":[1,3]}"#, one), ["o/a"]);
+        assert_eq!(came(r#"{"filters":["o/a"],"newest":[2]}"#, one), [""; 0], "who goes");
+        assert_eq!(came(one, r#"{"filters":[]}"#), ["*", "o/a"]);
+        // A hub that does not tell it.
+        assert_eq!(came(r#"{"filters":["*","o/a"]}"#, r#"{"filters":["*"]}"#), ["o/a"]);
     }
 
     #[test]

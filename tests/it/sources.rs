@@ -232,8 +232,10 @@ fn a_source_hears_who_waits_for_it_by_name_and_when_that_changes() {
     let told = |source: &mut Subscriber| source.frame()["filters"].clone();
     let any = bus.subscribe(&json!({"match": [["source=x"], ["source=github", "conclusion=success"]]}));
     assert_eq!(told(&mut source), json!(["*", "octo/hello"]));
-    // One who asks for the same is no news, and neither is its end, nor another connection of the source.
-    drop(bus.subscribe(&json!({"match": "source=github", "filters": ["octo/hello"]})));
+    // Neither the end of one who asks for the same is news, nor another connection of the source.
+    let same = bus.subscribe(&json!({"match": "source=github", "filters": ["octo/hello"]}));
+    assert_eq!(told(&mut source), json!(["*", "octo/hello"]));
+    drop(same);
     let (_second, first) = announce_and_listen(&bus, "github");
     assert_eq!(first, json!(["*", "octo/hello"]));
     drop(earlier);
@@ -247,6 +249,31 @@ fn a_source_hears_who_waits_for_it_by_name_and_when_that_changes() {
     let mut deaf = announce(&bus, "github", &Value::Null);
     deaf.stream.set_nonblocking(true).unwrap();
     assert_eq!(std::io::Read::read(&mut deaf.stream, &mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// Beside a permanent `tail` nobody was seen to come, so nothing was looked at for them.
+#[test]
+fn a_source_hears_of_everybody_who_comes_and_for_what() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let _tail = bus.subscribe(&json!({"match": "source=github"}));
+    let _wait = bus.subscribe(&json!({"match": "source=github", "filters": ["octo/hello"]}));
+    let mut source = bus.subscribe(&json!({
+        "match": ["source=github", "event_id=null"], "heartbeat": false,
+        "announce": {"source": "github", "demand": true},
+    }));
+    let mut told = || serde_json::from_value::<Demand>(source.frame()).unwrap();
+    let first = told();
+    let again = bus.subscribe(&json!({"match": "source=github", "filters": ["octo/hello"]}));
+    let second = told();
+    assert_eq!(second.filters, first.filters);
+    let newcomers: Vec<_> = second.newcomers(&first).map(ToString::to_string).collect();
+    assert_eq!(newcomers, ["octo/hello"]);
+    drop(again);
+    let _other = bus.subscribe(&json!({"match": "source=github", "filters": ["octo/other"]}));
+    let third = told();
+    let newcomers: Vec<_> = third.newcomers(&second).map(ToString::to_string).collect();
+    assert_eq!((newcomers, third.newcomers(&third).count()), (vec!["octo/other".to_owned()], 0));
 }
 
 /// A frame for each of a thousand waiters would each have named all of them.

@@ -131,7 +131,10 @@ impl Poller {
         if !turn.watch.is_looking() {
             // Without a token each of them would cost a part of a quota that is gone at once.
             let checks = turn.wanted && !self.quota.is_anonymous();
-            let commits = turn.afresh || now.saturating_duration_since(turn.quiet) < GITHUB_AFTERMATH;
+            // Where there are so many repositories that they wait for each other, what goes on comes first.
+            let is_late = now.saturating_duration_since(due) > self.interval;
+            let is_aftermath = !is_late && now.saturating_duration_since(turn.quiet) < GITHUB_AFTERMATH;
+            let commits = turn.afresh || is_aftermath;
             turn.watch.begin(Purpose { jobs: turn.wanted, checks, commits });
             turn.came = false;
         }

@@ -273,6 +273,7 @@ impl Watch {
             // Of what has passed while nobody looked, the jobs are of interest where something has failed.
             if !is_open && (known.is_some() || (!is_first_look && !reached.is_success())) {
                 place.owed.insert(id);
+                self.lists.entry(Topic::Jobs(id)).and_modify(|jobs| jobs.tries = 0);
             }
             // What was known to be otherwise when it was last asked for has changed since.
             let since = known.map_or(i64::MIN, |_| place.asked);

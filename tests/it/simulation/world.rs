@@ -289,7 +289,9 @@ impl World {
         for Speaker { source, demand, .. } in &self.sources {
             let there = self.clients.iter().filter(|client| client.connection.is_some());
             let waiting: BTreeSet<_> = there.flat_map(|client| client.wanted.demands(source)).collect();
-            let told = demand.as_ref().map(|demand| demand.as_array().unwrap().iter().map(|it| it.as_str().unwrap()));
+            let told = demand
+                .as_ref()
+                .map(|demand| demand["filters"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()));
             let told: Option<BTreeSet<_>> = told.map(|told| told.map(str::to_owned).collect());
             assert_eq!(told, Some(waiting), "who waits for {source}");
         }
@@ -373,8 +375,8 @@ impl World {
                 let (body, after) = after.split_at(u32::from_be_bytes(*prefix) as usize);
                 let frame: Value = serde_json::from_slice(body).unwrap();
                 if frame["kind"] == "demand" {
-                    assert_ne!(speaker.demand.as_ref(), Some(&frame["filters"]), "the same is told once");
-                    speaker.demand = Some(frame["filters"].clone());
+                    assert_ne!(speaker.demand.as_ref(), Some(&frame), "the same is told once");
+                    speaker.demand = Some(frame);
                 }
                 rest = after;
             }

@@ -1,7 +1,7 @@
 //! What GitHub says late, or in an order that nobody expects: it is told all the same.
 
 use super::*;
-use crate::model::limits::GITHUB_COMMITS;
+use crate::model::limits::{GITHUB_COMMITS, GITHUB_ENDED_TRIES};
 
 fn asked_about_commits(world: &mut World, time: Duration) -> usize {
     world.api.asked.clear();
@@ -41,6 +41,38 @@ fn who_comes_while_another_waits_has_github_asked_anew_and_who_leaves_has_not() 
     world.want(&["*"]);
     world.settle();
     assert!(world.api.asked.is_empty(), "{:?}", world.api.asked);
+}
+
+/// `wait --sha` answered from a log that did not know of a re-run, because others waited and the next look was a minute
+/// away.
+#[test]
+fn who_comes_for_what_others_wait_for_has_github_asked_at_once_and_by_a_look_that_begins_then() {
+    let mut world = World::new(&["octo/hello"]);
+    world.api.run("octo/hello", 1, "completed", Some("success"));
+    world.want(&["octo/hello"]);
+    world.come();
+    world.pass(Duration::from_hours(3));
+    world.runs();
+    // Just after a look.
+    world.pass(GITHUB_INTERVAL_IDLE);
+    world.api.rerun("octo/hello", 1, 2, "completed", Some("failure"));
+    world.api.job("octo/hello", 1, 11, "completed", Some("failure"));
+    world.api.status(1, 50, "failure");
+    world.come();
+    world.settle();
+    assert_eq!(world.runs(), ["workflow_run octo/hello 1.2 completed failure"]);
+    assert!(world.log.contains_key("workflow_job octo/hello 11.1 completed failure"), "{:?}", world.log.keys());
+    assert!(world.log.contains_key("status octo/hello 50"), "{:?}", world.log.keys());
+    // While a look is under way that has asked for the runs already: it goes on, and another one follows.
+    world.come();
+    assert!(world.step() && world.step(), "the runs, and a commit");
+    world.api.run("octo/hello", 2, "completed", Some("success"));
+    world.come();
+    world.settle();
+    assert_eq!(world.runs(), ["workflow_run octo/hello 2.1 completed success"]);
+    world.api.asked.clear();
+    world.settle();
+    assert!(world.api.asked.is_empty(), "once: {:?}", world.api.asked);
 }
 
 /// Such a run was left out and forgotten beside a newer one, so a failed run was never told.
@@ -88,11 +120,24 @@ fn a_job_that_is_listed_as_running_when_its_run_has_ended_is_followed_to_its_end
     world.api.job("octo/hello", 1, 11, "completed", Some("failure"));
     world.pass(INTERVAL * 2);
     assert!(world.log.contains_key("workflow_job octo/hello 11.1 completed failure"), "{:?}", world.log.keys());
-    // One that never ends is given up.
-    world.api.run("octo/hello", 2, "in_progress", None);
-    world.api.job("octo/hello", 2, 21, "in_progress", None);
+    // Also of an attempt that begins before the jobs of the one before have ended.
+    world.api.run("octo/hello", 3, "in_progress", None);
+    world.api.job("octo/hello", 3, 31, "in_progress", None);
     world.pass(INTERVAL);
-    world.api.run("octo/hello", 2, "completed", Some("cancelled"));
+    world.api.run("octo/hello", 3, "completed", Some("failure"));
+    world.pass(INTERVAL);
+    world.api.rerun("octo/hello", 3, 2, "in_progress", None);
+    world.pass(INTERVAL * 2 * GITHUB_ENDED_TRIES);
+    world.api.rerun("octo/hello", 3, 2, "completed", Some("failure"));
+    world.pass(INTERVAL * 2);
+    world.api.job("octo/hello", 3, 31, "completed", Some("failure"));
+    world.pass(INTERVAL * 2);
+    assert!(world.log.contains_key("workflow_job octo/hello 31.1 completed failure"), "{:?}", world.log.keys());
+    // One that never ends is given up.
+    world.api.run("octo/hello", 4, "in_progress", None);
+    world.api.job("octo/hello", 4, 41, "in_progress", None);
+    world.pass(INTERVAL);
+    world.api.run("octo/hello", 4, "completed", Some("cancelled"));
     world.pass(Duration::from_hours(1));
     world.api.asked.clear();
     world.pass(Duration::from_mins(10));

@@ -67,7 +67,14 @@ impl World {
 
     fn want(&mut self, filters: &[&str]) {
         let filters = filters.iter().map(|filter| RepoFilter::parse(filter).unwrap());
-        self.demand = Demand { filters: filters.collect() };
+        self.demand = Demand { filters: filters.collect(), newest: Vec::new() };
+        self.poller.demand(&self.demand, self.now);
+    }
+
+    /// One more begins to wait with each filter that there is.
+    fn come(&mut self) {
+        let came = self.demand.newest.first().map_or(1, |newest| newest + 1);
+        self.demand.newest = vec![came; self.demand.filters.len()];
         self.poller.demand(&self.demand, self.now);
     }
 

@@ -33,3 +33,37 @@ fn a_repository_that_is_new_is_looked_at_at_once_while_another_one_is_waited_for
     assert_eq!(world.api.asked_of("octo/new").len(), 1, "{:?}", world.api.asked);
     assert!(world.api.asked[0].path.contains("octo/hello"), "after the one that is waited for");
 }
+
+/// To ask about the commits of each of many repositories for minutes would have kept the one where something goes on
+/// waiting for a minute.
+#[test]
+fn many_repositories_where_nothing_goes_on_do_not_keep_one_where_something_does_from_being_looked_at() {
+    let names: Vec<String> = (0..40).map(|n| format!("octo/r{n}")).collect();
+    let mut world = World::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for (n, name) in (1..).zip(&names) {
+        for id in 0..3 {
+            world.api.run(name, 10 * n + id, "completed", Some("success"));
+        }
+    }
+    world.want(&["*"]);
+    world.settle();
+    world.api.run("octo/r7", 1_000, "in_progress", None);
+    world.api.asked.clear();
+    // Each question takes its time.
+    let (begin, mut looks) = (world.now, Vec::new());
+    while world.now < begin + Duration::from_mins(5) {
+        if !world.step() {
+            let Next::At(due) = world.poller.next(world.now) else { panic!("somebody waits") };
+            world.now = due;
+            continue;
+        }
+        world.now += Duration::from_millis(200);
+        if world.api.asked.last().unwrap().path.starts_with("/repos/octo/r7/actions/runs?") {
+            looks.push(world.now);
+        }
+    }
+    let longest = looks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest <= INTERVAL * 3, "{longest:?}");
+    let commits = world.api.asked.iter().filter(|asked| asked.path.contains("commits")).count();
+    assert!(commits > 100, "as far as there is time: {commits}");
+}
