@@ -266,6 +266,22 @@ fn a_heartbeat_that_stays_away_is_an_event_and_so_is_its_return() {
     assert_eq!(states, ["missing", "back", "missing"]);
 }
 
+/// The position said that the heartbeat was missing and not which one: one that was set after it counted as told, and
+/// nobody was ever told that it stayed away.
+#[test]
+fn a_heartbeat_of_another_name_is_missed_by_itself() {
+    let bus = Bus::new();
+    for name in ["Alive", "Dead Man", "Alive"] {
+        configure_heartbeat(&bus, name, "1s");
+        let after = bus.ok(&["mark"]);
+        let missing = ["--match", "status=missing", "--match", &format!("alert_name={name}"), "--after", &after];
+        let mut missing = bus.wait(&[&OF_THE_WATCHDOG[..], &missing].concat());
+        let mut source = watchdog(&bus);
+        assert_eq!(missing.code(), 0, "{name}: {}", missing.errors());
+        source.stop();
+    }
+}
+
 #[test]
 fn a_heartbeat_is_stored_now_and_again_and_is_no_verdict() {
     let bus = Bus::new();
