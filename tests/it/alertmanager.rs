@@ -211,6 +211,11 @@ fn what_is_left_out_is_told_and_no_label_of_a_metric_comes_from_an_alert() {
         let answer = post(address, &[("authorization", BEARER)], body);
         assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!(reason)), "{answer:?}");
     }
+    // It was called a duplicate of something.
+    for alerts in [&[][..], &[json!(7), json!({"status": "firing"})]] {
+        let answer = post(address, &[("authorization", BEARER)], &group(alerts));
+        assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!("no_alert")), "{answer:?}");
+    }
     assert_eq!(exchange(address, &request("GET", "/alertmanager", &[], b"")).status, 405);
     let metrics = exchange(address, &request("GET", "/metrics", &[], b"")).body;
     assert!(metrics.contains("outcome=\"not_a_group\"") && !metrics.contains("hostile"), "{metrics}");
@@ -218,9 +223,13 @@ fn what_is_left_out_is_told_and_no_label_of_a_metric_comes_from_an_alert() {
 
 /// What `[source.alertmanager]` says.
 fn configure(bus: &Bus, within: &str) {
+    configure_heartbeat(bus, "Alive", within);
+}
+
+fn configure_heartbeat(bus: &Bus, name: &str, within: &str) {
     let directory = bus.root().join("config");
     fs::create_dir_all(&directory).unwrap();
-    let text = format!("[source.alertmanager]\nheartbeat = \"Alive\"\nwithin = \"{within}\"\n");
+    let text = format!("[source.alertmanager]\nheartbeat = \"{name}\"\nwithin = \"{within}\"\n");
     fs::write(directory.join("waitbus.toml"), text).unwrap();
 }
 
