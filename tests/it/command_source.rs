@@ -121,6 +121,12 @@ fn a_program_that_cannot_be_started_is_the_end_and_a_section_that_makes_no_sense
         (&["none", "program"], 2, "a program comes after `--`"),
         (&["lst"], 2, "did you mean `waitbus source list`?"),
         (&["no ne", "--", "true"], 2, "is not a name"),
+        (&["no ne"], 2, "is not a name"),
+        (&["../x"], 2, "is not a name"),
+        (&["alertmanager", "extra"], 2, "alertmanager takes no arguments: what it is told is [source.alertmanager]"),
+        (&["pytest"], 2, "pytest is a plugin of pytest, and nobody runs it: pip install"),
+        (&["enable", "pytest"], 2, "WAITBUS_PYTEST=1"),
+        (&["disable", "pytest"], 2, "WAITBUS_PYTEST=0"),
         (&["alertmanager", "--", "true"], 2, "give the program another name"),
     ] {
         let (is, errors) = ended(arguments);
