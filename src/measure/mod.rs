@@ -43,6 +43,9 @@ pub enum Unmeasured {
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] StoreError),
+    /// Somebody has ended the hub, and what follows from that is no reason of its own.
+    #[error("the hub that was measured has ended")]
+    HubEnded,
     /// Something that it takes is not to be had.
     #[error("{what}: {problem}")]
     Failed {

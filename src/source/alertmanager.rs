@@ -24,13 +24,14 @@ use crate::config::section::Section;
 use crate::config::settings::BadSettings;
 use crate::ingest::alertmanager::{HEARTBEAT, SOURCE};
 use crate::model::event::{Draft, Fields, ingest_method};
-use crate::model::limits::{CLOCK_SLACK, GRACE, HEARTBEATS_STORED};
+use crate::model::limits::{CLOCK_SLACK, GRACE, HEARTBEATS_STORED, MAX_POSITION_BYTES};
 use crate::model::subscribe::Subscribe;
+use crate::model::text::one_line;
 use crate::store::{LogPaths, Reader};
 
 /// The type of what is said about the heartbeat.
 const WATCHDOG: &str = "prometheus_watchdog";
-/// How a position begins that was reached with the heartbeat missing; milliseconds since the epoch follow.
+/// How a position begins that was reached with the heartbeat missing; milliseconds since the epoch and its name follow.
 const MISSING: &str = "missing ";
 /// The position that was reached with its return.
 const BACK: &str = "back";
@@ -59,8 +60,7 @@ pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
 enum Never {}
 
 async fn watch(heartbeat: &Heartbeat, outlet: &Outlet) -> Result<Never, BusError> {
-    let missing_since = outlet.position().and_then(|position| position.strip_prefix(MISSING)?.parse().ok());
-    let missing_since = missing_since.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    let missing_since = outlet.position().and_then(|position| missing_since(position, &heartbeat.alert));
     let mut expected = Expected::new(heartbeat.within, missing_since.is_some(), Now::read());
     let from =
         missing_since.or_else(|| SystemTime::now().checked_sub(expected.wait())).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -96,6 +96,25 @@ async fn watch(heartbeat: &Heartbeat, outlet: &Outlet) -> Result<Never, BusError
             Item::Source(_) => {}
         }
     }
+}
+
+/// Since when a heartbeat has been known to be missing. What a position says of one of another name, or without a name,
+/// is said of another one.
+fn missing_since(position: &str, alert: &str) -> Option<SystemTime> {
+    let (since, name) = position.strip_prefix(MISSING)?.split_once(' ')?;
+    let since = Duration::from_millis(since.parse().ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since).filter(|_| name == short(alert))
+}
+
+fn position(alert: &str, since: SystemTime) -> String {
+    let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{MISSING}{} {}", since.as_millis(), short(alert))
+}
+
+/// As much of a name as a position may have.
+fn short(alert: &str) -> String {
+    let name = one_line(alert);
+    name.get(..name.floor_char_boundary(MAX_POSITION_BYTES / 2)).unwrap_or_default().to_owned()
 }
 
 fn subscription(alert: &str) -> Subscribe {
@@ -180,8 +199,7 @@ async fn tell_missing(heartbeat: &Heartbeat, last: Option<SystemTime>, outlet: &
     if let Some(last) = last {
         draft.fields.insert("last_heard".to_owned(), last.into());
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    outlet.publish(vec![draft], Some(format!("{MISSING}{}", now.as_millis()))).await;
+    outlet.publish(vec![draft], Some(position(&heartbeat.alert, SystemTime::now()))).await;
 }
 
 async fn tell_back(heartbeat: &Heartbeat, outlet: &Outlet) {
@@ -232,6 +250,21 @@ mod tests {
         expected.is_missing = true;
         assert!(expected.heard(Some(after(start, 20, 20).wall), after(start, 20, 20)));
         assert!(!expected.heard(Some(after(start, 21, 21).wall), after(start, 21, 21)));
+    }
+
+    #[test]
+    fn a_position_says_which_heartbeat_is_missing() {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234);
+        let long = "ü".repeat(MAX_POSITION_BYTES);
+        for name in ["Watchdog", "Dead Man", "a\nb", &long] {
+            let position = position(name, since);
+            assert!(position.len() <= MAX_POSITION_BYTES && !position.contains(char::is_control), "{position:?}");
+            assert_eq!(missing_since(&position, name), Some(since), "{position:?}");
+            assert_eq!(missing_since(&position, "Another"), None);
+        }
+        for odd in ["missing 1234", "missing x Watchdog", "back", ""] {
+            assert_eq!(missing_since(odd, "Watchdog"), None, "{odd:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub use outlet::Outlet;
 
 use crate::config::section::Section;
 use crate::config::settings::BadSettings;
+use crate::model::event::check_name;
 
 /// Why a worker cannot go on: what is wrong, where, and what to do. What may get better by itself is no reason, but a
 /// matter of [`Outlet::silent`].
@@ -47,6 +48,7 @@ impl Setup {
 
     /// What the configuration says of a source; without a section it is what the source does when nothing was set.
     pub fn of(section: &Section) -> Result<Setup, BadSettings> {
+        check_name("its name", section.name()).map_err(|bad| section.incomplete(bad))?;
         match section.name() {
             "alertmanager" => alertmanager::Setup::of(section).map(Setup::Alertmanager),
             "docker" => docker::Setup::of(section).map(Setup::Docker),

@@ -127,8 +127,9 @@ impl Outlet {
         });
     }
 
-    /// Waits for as long as what has been said was too much.
-    async fn hold_back(&self, count: usize) {
+    /// Waits for as long as what has been said was too much. Events that are published are counted there; this is for
+    /// what costs as much and is none.
+    pub(super) async fn hold_back(&self, count: usize) {
         let pause = {
             let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();

@@ -211,6 +211,11 @@ fn what_is_left_out_is_told_and_no_label_of_a_metric_comes_from_an_alert() {
         let answer = post(address, &[("authorization", BEARER)], body);
         assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!(reason)), "{answer:?}");
     }
+    // It was called a duplicate of something.
+    for alerts in [&[][..], &[json!(7), json!({"status": "firing"})]] {
+        let answer = post(address, &[("authorization", BEARER)], &group(alerts));
+        assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!("no_alert")), "{answer:?}");
+    }
     assert_eq!(exchange(address, &request("GET", "/alertmanager", &[], b"")).status, 405);
     let metrics = exchange(address, &request("GET", "/metrics", &[], b"")).body;
     assert!(metrics.contains("outcome=\"not_a_group\"") && !metrics.contains("hostile"), "{metrics}");
@@ -218,9 +223,13 @@ fn what_is_left_out_is_told_and_no_label_of_a_metric_comes_from_an_alert() {
 
 /// What `[source.alertmanager]` says.
 fn configure(bus: &Bus, within: &str) {
+    configure_heartbeat(bus, "Alive", within);
+}
+
+fn configure_heartbeat(bus: &Bus, name: &str, within: &str) {
     let directory = bus.root().join("config");
     fs::create_dir_all(&directory).unwrap();
-    let text = format!("[source.alertmanager]\nheartbeat = \"Alive\"\nwithin = \"{within}\"\n");
+    let text = format!("[source.alertmanager]\nheartbeat = \"{name}\"\nwithin = \"{within}\"\n");
     fs::write(directory.join("waitbus.toml"), text).unwrap();
 }
 
@@ -264,6 +273,22 @@ fn a_heartbeat_that_stays_away_is_an_event_and_so_is_its_return() {
         .map(|fields| fields["status"].clone())
         .collect();
     assert_eq!(states, ["missing", "back", "missing"]);
+}
+
+/// The position said that the heartbeat was missing and not which one: one that was set after it counted as told, and
+/// nobody was ever told that it stayed away.
+#[test]
+fn a_heartbeat_of_another_name_is_missed_by_itself() {
+    let bus = Bus::new();
+    for name in ["Alive", "Dead Man", "Alive"] {
+        configure_heartbeat(&bus, name, "1s");
+        let after = bus.ok(&["mark"]);
+        let missing = ["--match", "status=missing", "--match", &format!("alert_name={name}"), "--after", &after];
+        let mut missing = bus.wait(&[&OF_THE_WATCHDOG[..], &missing].concat());
+        let mut source = watchdog(&bus);
+        assert_eq!(missing.code(), 0, "{name}: {}", missing.errors());
+        source.stop();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::Bus;
+use crate::harness::{Bus, Process, lock_holder};
 use crate::terminal::Terminal;
 
 /// Everything that lies below a directory.
@@ -96,6 +96,52 @@ fn an_interrupt_at_the_terminal_leaves_no_process_and_no_directory() {
     terminal.shows("ended with 130");
     assert_eq!(at_work(&bus), [""; 0]);
     assert_eq!(entries(bus.root()), before);
+}
+
+/// A benchmark at work, and the process of its hub.
+fn begun(bus: &Bus) -> (Process, u32) {
+    let process = Process::start(bench(bus, &["--rate", "1000", "--seconds", "2", "--subscribers", "0"]));
+    while at_work(bus).iter().all(|command| !command.contains("bench-role")) {}
+    let rooms = fs::read_dir(bus.root().join("tmp")).unwrap().map(|entry| entry.unwrap().path());
+    let hub = rooms.into_iter().find_map(|room| lock_holder(&room.join("run/hub.lock"))).unwrap();
+    (process, hub)
+}
+
+fn kill(process: u32) {
+    assert!(Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_hub_that_is_killed_while_it_is_measured_is_named_as_the_cause() {
+    // It said that the receiving process does not start.
+    let bus = Bus::new();
+    let (mut process, hub) = begun(&bus);
+    kill(hub);
+    let (code, printed, said) = process.ending();
+    assert_eq!((code, &*printed), (Some(3), ""), "{said}");
+    assert!(said.starts_with("waitbus: the hub that was measured has ended"), "{said}");
+}
+
+#[test]
+fn what_a_killed_benchmark_has_left_behind_goes_with_the_next_and_nothing_else_does() {
+    let bus = Bus::new();
+    let (mut process, hub) = begun(&bus);
+    process.kill();
+    kill(hub);
+    let left = |at: &Path| entries(at).iter().filter(|path| path.contains("/.waitbus-bench-")).count();
+    assert!(left(bus.root()) > 2, "{:?}", entries(bus.root()));
+    // One that is at work, and something of another kind.
+    let temporary = bus.root().join("tmp");
+    for name in [".waitbus-bench-busy", ".waitbus-bench-other"] {
+        fs::create_dir(temporary.join(name)).unwrap();
+    }
+    let lock = fs::File::create(temporary.join(".waitbus-bench-busy/lock")).unwrap();
+    lock.lock().unwrap();
+    let output = bench(&bus, &["--rate", "1000", "--seconds", "1", "--subscribers", "0"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = entries(bus.root()).into_iter().filter(|path| path.contains("/.waitbus-bench-")).collect::<Vec<_>>();
+    let kept = [".waitbus-bench-busy", ".waitbus-bench-busy/lock", ".waitbus-bench-other"];
+    assert_eq!(found, kept.map(|name| temporary.join(name).display().to_string()));
 }
 
 #[test]

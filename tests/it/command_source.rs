@@ -121,6 +121,12 @@ fn a_program_that_cannot_be_started_is_the_end_and_a_section_that_makes_no_sense
         (&["none", "program"], 2, "a program comes after `--`"),
         (&["lst"], 2, "did you mean `waitbus source list`?"),
         (&["no ne", "--", "true"], 2, "is not a name"),
+        (&["no ne"], 2, "is not a name"),
+        (&["../x"], 2, "is not a name"),
+        (&["alertmanager", "extra"], 2, "alertmanager takes no arguments: what it is told is [source.alertmanager]"),
+        (&["pytest"], 2, "pytest is a plugin of pytest, and nobody runs it: pip install"),
+        (&["enable", "pytest"], 2, "WAITBUS_PYTEST=1"),
+        (&["disable", "pytest"], 2, "WAITBUS_PYTEST=0"),
         (&["alertmanager", "--", "true"], 2, "give the program another name"),
     ] {
         let (is, errors) = ended(arguments);
@@ -141,6 +147,42 @@ fn a_program_that_cannot_be_started_is_the_end_and_a_section_that_makes_no_sense
         let (is, errors) = ended(&["odd"]);
         assert!(is == Some(2) && errors.contains(words), "{section}: {is:?} {errors}");
     }
+    // The hub refused it, for a reason of its own, when it was run.
+    fs::write(config.join("waitbus.toml"), "\n[source.'a b']\ncommand = ['true']\n").unwrap();
+    let rows = bus.ok(&["source", "list", "--json"]);
+    let mut rows = rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    let row = rows.find(|row| row["source"] == "a b").unwrap();
+    let reason = row["reason"].as_str().unwrap_or_default();
+    assert!(row["state"] == "mistake" && reason.contains("line 2: ") && reason.contains("is not a name"), "{row}");
+}
+
+/// Nobody held back what was no event: it took a processor, or megabytes of the log a second, and nobody was told.
+#[test]
+fn a_flood_of_lines_that_are_no_events_is_held_back_and_told() {
+    for line in ["nonsense", "", r#"{"position":"1"}"#] {
+        let bus = Bus::new();
+        let mut wait = bus.wait(&["--source", "loud", "--type", "source_throttled", "--json"]);
+        let mut source = source(&bus, "loud", &format!("yes '{line}'"));
+        let told: Value = serde_json::from_str(&wait.line()).unwrap();
+        assert_eq!(told["fields"]["status"], "in_progress", "{line}");
+        source.stop();
+    }
+}
+
+/// It could say nothing any more, and was `alive` for ever.
+#[test]
+fn a_program_that_closes_its_output_and_lives_on_is_silent() {
+    let bus = Bus::new();
+    let _hub = bus.hub();
+    let mut wait = bus.wait(&["--source", "mute", "--match", "never=1"]);
+    assert!(std::process::Command::new("mkfifo").arg(bus.root().join("block")).status().unwrap().success());
+    let mut source = source(&bus, "mute", r#"echo '{"type":"a"}'; exec >/dev/null; read x <block"#);
+    let said = wait.said("the source mute sees nothing");
+    assert!(said.contains("sh has closed its standard output and runs on"), "{said}");
+    // Its end is an end like any other.
+    fs::write(bus.root().join("block"), "\n").unwrap();
+    source.said("ended with exit code 0");
+    source.stop();
 }
 
 #[test]

@@ -205,6 +205,106 @@ fn every_end_of_a_session_has_its_conclusion_and_ends_a_wait_for_it_accordingly(
     }
 }
 
+/// pytest ended with 7, because coverage was too low, or with 1, because a hook was broken, and its event said `success`:
+/// how the hooks that end a session had ended was not asked.
+#[test]
+fn what_a_session_ends_with_after_its_last_test_is_its_verdict() {
+    let name = "what_a_session_ends_with_after_its_last_test_is_its_verdict";
+    for (hook, code) in [
+        ("def pytest_sessionfinish(): pytest.exit('coverage too low', returncode=7)", 7),
+        ("def pytest_sessionfinish(): raise RuntimeError('late')", 1),
+        ("def pytest_sessionfinish(): raise SystemExit(3)", 3),
+        ("def pytest_unconfigure(): raise RuntimeError('later')", 1),
+        ("def pytest_unconfigure(): pytest.exit('later', returncode=7)", 1),
+        (
+            "@pytest.hookimpl(hookwrapper=True, tryfirst=True)\ndef pytest_sessionfinish(session):\n    yield\n    session.exitstatus = 42",
+            42,
+        ),
+    ] {
+        for environment in [NEWEST, OLDEST] {
+            let Some(project) = Project::new(name) else { return };
+            project.write("test_a.py", PASSES);
+            project.write("conftest.py", &format!("import pytest\n{hook}\n"));
+            let mut wait = project.bus.wait(&["--source", "pytest", "--verdict"]);
+            let output = project.command(environment, &[]).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{environment} {hook}: {}", text(&output));
+            let fields = project.one(&output);
+            let told = [&fields["conclusion"], &fields["exit_code"], &fields["passed"]];
+            assert_eq!(told, [&json!("failure"), &json!(code), &json!(1)], "{environment} {hook}: {fields}");
+            assert_eq!(wait.code(), 1, "{environment} {hook}: {}", wait.errors());
+        }
+    }
+}
+
+/// A `conftest.py` that could not be loaded ended pytest with 4, and whoever waited for a verdict waited on.
+#[test]
+fn a_session_that_ends_before_its_first_test_is_told() {
+    let name = "a_session_that_ends_before_its_first_test_is_told";
+    for (conftest, code, conclusion) in [
+        ("import nothing_of_that_name", 4, "startup_failure"),
+        ("import pytest\nraise pytest.UsageError('no')", 4, "startup_failure"),
+        ("import sys\nsys.exit(9)", 9, "failure"),
+        ("def pytest_configure(): raise RuntimeError('no')", 3, "failure"),
+        ("import pytest\ndef pytest_configure(): raise pytest.UsageError('no')", 4, "startup_failure"),
+        ("import pytest\ndef pytest_sessionstart(): pytest.exit('no', returncode=8)", 8, "cancelled"),
+    ] {
+        for environment in [NEWEST, OLDEST] {
+            let Some(project) = Project::new(name) else { return };
+            project.write("test_a.py", PASSES);
+            project.write("conftest.py", &format!("{conftest}\n"));
+            let output = project.command(environment, &[]).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{environment} {conftest}: {}", text(&output));
+            let fields = project.one(&output);
+            let told = [&fields["conclusion"], &fields["exit_code"], &fields["passed"], &fields["name"]];
+            let expected = [&json!(conclusion), &json!(code), &json!(0), &json!("project")];
+            assert_eq!(told, expected, "{environment} {conftest}: {fields}");
+        }
+    }
+}
+
+#[test]
+fn a_conftest_that_cannot_be_loaded_is_told_to_nobody_where_nobody_meant_to_test() {
+    let name = "a_conftest_that_cannot_be_loaded_is_told_to_nobody_where_nobody_meant_to_test";
+    let Some(project) = Project::new(name) else { return };
+    project.write("test_a.py", PASSES);
+    project.write("conftest.py", "import nothing_of_that_name\n");
+    for environment in [NEWEST, OLDEST] {
+        for arguments in [&["--collect-only"][..], &["--markers"], &["--help"]] {
+            let output = project.command(environment, arguments).output().unwrap();
+            assert!(project.told().is_empty(), "{environment} {arguments:?}: {}", text(&output));
+        }
+        let output = project.command(environment, &[]).env("WAITBUS_PYTEST", "0").output().unwrap();
+        assert!(project.told().is_empty(), "{environment}: {}", text(&output));
+    }
+}
+
+/// With `-q` there is no header, and a session without a bus said nothing at all.
+#[test]
+fn the_last_line_says_that_and_why_the_bus_was_not_told() {
+    let name = "the_last_line_says_that_and_why_the_bus_was_not_told";
+    for environment in [NEWEST, OLDEST] {
+        for (variable, value, why) in
+            [("PATH", "/usr/bin:/bin", "there is no bus here"), ("WAITBUS_STATE_DIR", "not/absolute", "absolute")]
+        {
+            let Some(project) = Project::new(name) else { return };
+            project.write("test_a.py", PASSES);
+            let last = |project: &Project, arguments: &[&str]| {
+                let output = project.command(environment, arguments).env(variable, value).output().unwrap();
+                let said = text(&output);
+                let line = said.lines().find(|line| line.starts_with("waitbus: the bus was not told: "));
+                assert!(line.is_some_and(|line| line.contains(why)), "{environment} {arguments:?}: {said}");
+                let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+                printed.lines().last().unwrap_or_default().to_owned()
+            };
+            for arguments in [&["-q"][..], &["-qq"], &[]] {
+                assert!(last(&project, arguments).starts_with("waitbus: "), "{environment} {arguments:?}");
+            }
+            project.write("conftest.py", "import nothing_of_that_name\n");
+            last(&project, &["-q"]);
+        }
+    }
+}
+
 #[test]
 fn what_runs_no_test_says_nothing() {
     // A session that only lists has the exit code 0, which would be a success without a test.

@@ -166,6 +166,11 @@ fn without_a_manager_the_command_for_the_foreground_is_named() {
             "{said}"
         );
     }
+    // Nobody had asked whether there is such a source.
+    for (name, words) in [("nosuch", "there is no source \"nosuch\""), ("dokcer", "did you mean \"docker\"?")] {
+        let output = run(&bus, &["source", "disable", name]);
+        assert!(output.status.code() == Some(2) && said(&output).contains(words), "{}", said(&output));
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 """Listens to a session, and comes to its verdict."""
 
 import os
+import sys
 import time
 import uuid
+from contextlib import suppress
 
 import pytest
 
@@ -24,6 +26,20 @@ COUNTED = {
     "xfailed": "xfailed",
     "xpassed": "xpassed",
 }
+
+# Whoever asks for one of these runs no test here.
+RUNS_NO_TEST = (
+    "looponfail",
+    "collectonly",
+    "setuponly",
+    "setupplan",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "markers",
+    "cacheshow",
+    "help",
+    "version",
+)
 
 
 class Session:
@@ -56,10 +72,7 @@ class Session:
     # A wrapper is called whoever else answers; pytest-xdist does.
     @pytest.hookimpl(hookwrapper=True)
     def pytest_collection(self):
-        option = self._config.option
-        # These run no test, and neither does what never comes here, such as `--fixtures`.
-        shows_only = ("collectonly", "setuponly", "setupplan")
-        self._is_run = not any(getattr(option, name, False) for name in shows_only)
+        self._is_run = True
         yield
 
     def pytest_collectreport(self, report):
@@ -79,14 +92,18 @@ class Session:
         # Also `pytest.exit()`, and the end of a collection that had errors.
         self._is_stopped = True
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session):
-        # After everybody else: plugins change the exit code here, and the terminal prints its summary.
-        yield
-        if self._teller is None or not self._is_run or os.getpid() != self._process:
+    def end(self, option, outcome):
+        """Tells how it was, once there is nothing left that could change it."""
+        if os.getpid() != self._process or any(getattr(option, name, False) for name in RUNS_NO_TEST):
             return
         try:
-            problem = self._teller.finish(self._verdict(int(session.exitstatus)))
+            exit_code = _exit_code(outcome)
+            # What comes to a good end without having looked for tests was about something else.
+            if not self._is_run and exit_code == 0:
+                return
+            if outcome.excinfo is not None and isinstance(outcome.excinfo[1], KeyboardInterrupt):
+                self._is_stopped = True
+            problem = self._problem if self._teller is None else self._teller.finish(self._verdict(exit_code))
         except Exception as unexpected:
             problem = "{}: {}".format(type(unexpected).__name__, unexpected)
         if problem:
@@ -144,9 +161,29 @@ class Session:
 
     def _say(self, line):
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(line, yellow=True)
+        # Whoever reads it may have gone.
+        with suppress(OSError):
+            if reporter is None:
+                print(line, file=sys.stderr)
+            else:
+                reporter.ensure_newline()
+                reporter.write_line(line, yellow=True)
+
+
+def _exit_code(outcome):
+    """What the process ends with, which pytest makes of what comes out of its outermost hook."""
+    if outcome.excinfo is None:
+        return int(outcome.get_result() or 0)
+    error = outcome.excinfo[1]
+    # It has no public name.
+    if isinstance(error, pytest.UsageError) or type(error).__name__ == "ConftestImportFailure":
+        return int(pytest.ExitCode.USAGE_ERROR)
+    if isinstance(error, KeyboardInterrupt):
+        # As a shell counts a death by SIGINT.
+        return 130
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return error.code or 0
+    return 1
 
 
 def _cleaned(text):

@@ -252,6 +252,13 @@ fn measure(plan: &Plan, progress: &Progress) -> Result<Found, Unmeasured> {
     let room = Room::beside(&plan.directories)?;
     let private = if plan.live.is_none() { Some(Hub::start(&room)?) } else { None };
     let hub = private.as_ref().map(Hub::process).or(plan.live);
+    measure_hub(plan, progress, &room, hub).map_err(|problem| match (problem, private) {
+        (Unmeasured::Failed { .. }, Some(private)) if private.has_ended() => Unmeasured::HubEnded,
+        (problem, _) => problem,
+    })
+}
+
+fn measure_hub(plan: &Plan, progress: &Progress, room: &Room, hub: Option<u32>) -> Result<Found, Unmeasured> {
     let directories = if plan.live.is_some() { plan.directories.clone() } else { room.directories() };
     let run = EventId::at(SystemTime::now()).to_string();
     let attach = |pace, subscribers| Attached::start(&directories, &run, pace, subscribers, &role);

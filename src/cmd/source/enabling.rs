@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::known::{is_told, lines};
+use super::known::{by_plugin, is_told, lines, there_is_no};
+use super::overview::is_managed;
 use crate::client::{Feed, Item, Options};
 use crate::cmd::exit::{Exit, Failure};
 use crate::cmd::{block_on, install, output};
@@ -95,8 +96,9 @@ async fn first_words(name: &str, directories: &Directories) -> Result<Option<Sou
     Ok(heard)
 }
 
-pub(super) fn disable(arguments: &DisableArguments) -> Result<Exit, Failure> {
+pub(super) fn disable(arguments: &DisableArguments, directories: &Directories) -> Result<Exit, Failure> {
     let name = usable(&arguments.name)?;
+    check_there_is(name, directories)?;
     let plan = setup::disable(name).map_err(|error| without_manager(name, error))?;
     install::follow(&plan, arguments.dry_run)
 }
@@ -124,6 +126,17 @@ fn usable(name: &str) -> Result<&str, Failure> {
     Ok(name)
 }
 
+/// Whether there is anything of this name to stop: a source, or what is left of one whose section has gone.
+fn check_there_is(name: &str, directories: &Directories) -> Result<(), Failure> {
+    // A section with a mistake stops nobody from stopping what runs.
+    let Ok(settings) = Settings::load(directories) else { return Ok(()) };
+    let is_known = Setup::BUILT_IN.contains(&name) || settings.sources.contains_key(name);
+    if is_known || is_managed(name) {
+        return Ok(());
+    }
+    Err(Failure::usage(there_is_no(name, &settings)))
+}
+
 /// Whether the source was told what it needs.
 fn check(name: &str, settings: &Settings, directories: &Directories) -> Result<(), Failure> {
     let section = settings.sources.get(name);
@@ -132,6 +145,9 @@ fn check(name: &str, settings: &Settings, directories: &Directories) -> Result<(
     }
     if is_told(name, section) {
         return Ok(());
+    }
+    if let Some(plugin) = by_plugin(name) {
+        return Err(Failure::usage(plugin));
     }
     let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);
     let meant = nearest(name, known.filter(|known| *known != name));

@@ -20,7 +20,6 @@ use crate::config::section::Section;
 use crate::config::settings::Settings;
 use crate::model::event::check_name;
 use crate::model::limits::SERVICE_LOG_BYTES;
-use crate::model::nearest::nearest;
 use crate::source::service::{Plan, SourceError, run as run_source};
 use crate::source::{Setup, command};
 use crate::sys::logging::{self, Level};
@@ -52,7 +51,7 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
     match arguments.what {
         What::List(arguments) => block_on(list::run(&arguments, &directories)),
         What::Enable(arguments) => enabling::enable(&arguments, &directories),
-        What::Disable(arguments) => enabling::disable(&arguments),
+        What::Disable(arguments) => enabling::disable(&arguments, &directories),
         What::Docker(arguments) => work("docker", directories, |settings| match arguments.setup()? {
             Some(told) => Ok(Setup::Docker(told)),
             None => setup(settings, "docker"),
@@ -61,12 +60,16 @@ pub(super) fn run(arguments: Arguments, directories: Directories) -> Result<Exit
         What::Github(arguments) => work("github", directories, |settings| arguments.setup(setup(settings, "github")?)),
         What::Run(words) => {
             let mut words = words.into_iter();
-            let name = words.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
+            let name = words.next().unwrap_or_default().to_string_lossy().into_owned();
+            check_name("its name", &name).map_err(Failure::usage)?;
             match words.next() {
                 None => work(&name, directories, |settings| setup(settings, &name)),
                 Some(dashes) if dashes == "--" => {
                     work(&name, directories, |_| program(&name, words.collect()).map(Setup::Command))
                 }
+                Some(_) if Setup::BUILT_IN.contains(&&*name) => Err(Failure::usage(format!(
+                    "{name} takes no arguments: what it is told is [source.{name}] in waitbus.toml"
+                ))),
                 Some(word) => {
                     let meant = format!("waitbus source {name} -- {}", word.to_string_lossy());
                     let asked = "what comes after the name? A program comes after `--`";
@@ -100,17 +103,7 @@ fn setup(settings: &Settings, name: &str) -> Result<Setup, Failure> {
     let built_in = Setup::BUILT_IN.contains(&name).then(|| Section::empty(name));
     match settings.sources.get(name).or(built_in.as_ref()) {
         Some(section) => Setup::of(section).map_err(Failure::usage),
-        None => {
-            let known = settings.sources.keys().map(String::as_str).chain(Setup::BUILT_IN);
-            let verbs = ["list", "enable", "disable"];
-            Err(Failure::usage(match nearest(name, known.chain(verbs)) {
-                Some(verb) if verbs.contains(&verb) => {
-                    format!("there is no source {name:?}: did you mean `waitbus source {verb}`?")
-                }
-                Some(meant) => format!("there is no source {name:?}: did you mean {meant:?}?"),
-                None => format!("there is no source {name:?}: add [source.{name}] to waitbus.toml"),
-            }))
-        }
+        None => Err(Failure::usage(known::there_is_no(name, settings))),
     }
 }
 
@@ -119,7 +112,6 @@ fn program(name: &str, command: Vec<OsString>) -> Result<command::Setup, Failure
     if Setup::BUILT_IN.contains(&name) {
         return Err(Failure::usage(format!("{name} is a source that waitbus has: give the program another name")));
     }
-    check_name("source", name).map_err(Failure::usage)?;
     if command.first().is_none_or(|program| program.is_empty()) {
         return Err(Failure::usage(format!("which program? waitbus source {name} -- PROGRAM [ARGUMENT]…")));
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::known::{is_told, lines};
+use super::known::{PYTEST, is_told, lines};
 use crate::client::status::HubState;
 use crate::config::directories::Directories;
 use crate::config::secret::{ALERTMANAGER_WEBHOOK, GITHUB_TOKEN, GITHUB_WEBHOOK, Known};
@@ -160,6 +160,11 @@ fn services(manager: Option<&Manager>) -> BTreeMap<String, Service> {
     of_interest.map(service).collect()
 }
 
+/// Whether a service manager has a source.
+pub(super) fn is_managed(name: &str) -> bool {
+    services(Manager::find().ok().as_ref()).contains_key(&of_source(name))
+}
+
 /// The sources of which the log has had an event, as far as that can be told in passing.
 fn seen(directories: &Directories) -> Option<BTreeSet<String>> {
     let reader = Reader::open(&LogPaths::new(&directories.state)).ok()?;
@@ -214,9 +219,7 @@ impl Row {
         match self.by {
             By::Webhook => self.next_for_webhook(),
             By::Plugin if self.seen == Some(true) || self.is_there() => None,
-            By::Plugin => {
-                Some("pip install \"git+https://github.com/waitbus/waitbus#subdirectory=packaging/pytest\"; then WAITBUS_PYTEST=1 in the environment of pytest".to_owned())
-            }
+            By::Plugin => Some(PYTEST.to_owned()),
             By::Itself => {
                 let told = self.told.as_ref().filter(|_| !self.is_there())?;
                 told.start().map(str::to_owned)

@@ -51,6 +51,11 @@ pub enum Reject {
     /// Another version of the format.
     #[error("the version of the body must be \"{VERSION}\"")]
     BadVersion,
+    /// There is nothing in it to tell.
+    #[error(
+        "there is no alert in it that can be read: each must be an object with a `status` in one word and with `labels`"
+    )]
+    NoAlert,
 }
 
 impl Reject {
@@ -61,6 +66,7 @@ impl Reject {
             Reject::BadJson(_) => "bad_json",
             Reject::NotAGroup => "not_a_group",
             Reject::BadVersion => "bad_version",
+            Reject::NoAlert => "no_alert",
         }
     }
 }
@@ -92,6 +98,9 @@ pub fn accept(body: &[u8], heartbeat: &str) -> Result<Delivery, Reject> {
         }
     }
     delivery.changes.extend((truncated > 0).then(|| left_out_of(&shared, truncated)));
+    if delivery.changes.is_empty() && delivery.heartbeat.is_none() {
+        return Err(Reject::NoAlert);
+    }
     Ok(delivery)
 }
 

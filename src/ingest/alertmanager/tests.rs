@@ -136,10 +136,11 @@ fn what_is_no_group_is_refused_with_the_reason() {
         (r#"{"alerts": []}"#, "bad_version"),
         (r#"{"alerts": [], "version": 4}"#, "bad_version"),
         (r#"{"alerts": [], "version": "5"}"#, "bad_version"),
+        (r#"{"alerts": [], "version": "4"}"#, "no_alert"),
+        (r#"{"alerts": [7, {"status": "firing"}], "version": "4"}"#, "no_alert"),
     ] {
         assert_eq!(accept(body.as_bytes(), "").unwrap_err().reason(), reason, "{body}");
     }
-    assert!(accept(br#"{"alerts": [], "version": "4"}"#, "").unwrap().changes.is_empty());
     assert_eq!(accept(b"\xff", "").unwrap_err().reason(), "bad_json");
 }
 

@@ -40,6 +40,9 @@ pub const COMMAND_RESTART_MIN: Duration = Duration::from_secs(1);
 pub const COMMAND_RESTART_MAX: Duration = Duration::from_mins(5);
 /// … and begins anew for one that has run for so long: it was well.
 pub const COMMAND_WELL_AFTER: Duration = Duration::from_mins(1);
+/// How long a program may live on after it has closed its standard output before it is said that it can say nothing any
+/// more: one that ends closes it a moment before.
+pub const COMMAND_MUTE_AFTER: Duration = Duration::from_secs(1);
 /// Lines of a program that are no events and are named one by one in the log, each time it is started; more are counted.
 pub const COMMAND_NAMED_LINES: u64 = 5;
 /// Lines of a program's standard error that the log takes at once …

@@ -24,8 +24,8 @@ use crate::config::settings::BadSettings;
 use crate::ingest::line::{Printed, printed};
 use crate::model::event::{Draft, Fields, ingest_method};
 use crate::model::limits::{
-    COMMAND_BATCH_BYTES, COMMAND_BATCH_LINES, COMMAND_DRAIN_TIMEOUT, COMMAND_NAMED_LINES, COMMAND_RESTART_MAX,
-    COMMAND_RESTART_MIN, COMMAND_WELL_AFTER,
+    COMMAND_BATCH_BYTES, COMMAND_BATCH_LINES, COMMAND_DRAIN_TIMEOUT, COMMAND_MUTE_AFTER, COMMAND_NAMED_LINES,
+    COMMAND_RESTART_MAX, COMMAND_RESTART_MIN, COMMAND_WELL_AFTER,
 };
 use crate::model::text::one_line;
 use lines::Line;
@@ -127,19 +127,28 @@ impl Run<'_> {
     async fn until_it_ends(mut self, began: Instant) -> String {
         let well = tokio::time::Instant::now() + COMMAND_WELL_AFTER;
         let (mut prints, mut speaks, mut is_well) = (true, true, false);
+        let (mut mute, mut is_mute) = (well, false);
         loop {
             let Process { printed, errors, running } = &mut self.process;
             tokio::select! {
                 biased;
                 line = printed.next(), if prints => match line {
                     Ok(Some(line)) => self.store(line).await,
-                    _ => prints = false,
+                    _ => {
+                        prints = false;
+                        mute = tokio::time::Instant::now() + COMMAND_MUTE_AFTER;
+                    }
                 },
                 more = errors.log(), if speaks => speaks = more.unwrap_or(false),
                 _ = running.ended() => break,
-                () = sleep_until(well), if !is_well => {
+                () = sleep_until(well), if prints && !is_well => {
                     is_well = true;
                     self.outlet.seeing();
+                }
+                () = sleep_until(mute), if !prints && !is_mute => {
+                    is_mute = true;
+                    let closed = "has closed its standard output and runs on, so it can say nothing until it is started again";
+                    self.outlet.silent(format!("{} {closed}; end it, and it is", self.program));
                 }
             }
         }
@@ -160,26 +169,29 @@ impl Run<'_> {
 
     /// Stores a line, and with it what has been printed already.
     async fn store(&mut self, line: Line) {
-        let (mut drafts, mut position, mut bytes) = (Vec::new(), None, 0);
+        let (mut drafts, mut position, mut lines, mut bytes) = (Vec::new(), None, 0, 0);
         let mut next = Some(line);
         while let Some(line) = next {
+            lines += 1;
             bytes += line.bytes.len();
             match self.read(&line) {
                 Some(Printed::Event(draft)) => drafts.push(*draft),
                 Some(Printed::Position(reached)) => position = Some(reached),
                 None => {}
             }
-            let is_full = drafts.len() >= COMMAND_BATCH_LINES || bytes > COMMAND_BATCH_BYTES;
+            let is_full = lines >= COMMAND_BATCH_LINES || bytes > COMMAND_BATCH_BYTES;
             next = if is_full { None } else { self.process.printed.ready() };
         }
-        if drafts.is_empty() && position.is_none() {
-            return;
+        let others = lines - drafts.len();
+        if !drafts.is_empty() || position.is_some() {
+            self.outlet.publish(drafts, position.clone()).await;
+            if position.is_some() {
+                *self.position = position;
+            }
+            self.outlet.seeing();
         }
-        self.outlet.publish(drafts, position.clone()).await;
-        if position.is_some() {
-            *self.position = position;
-        }
-        self.outlet.seeing();
+        // A flood of lines that are no events takes a processor as well, and one of positions the log.
+        self.outlet.hold_back(others).await;
     }
 
     fn read(&mut self, line: &Line) -> Option<Printed> {
