@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::{Builder, TempDir};
 
+use super::bus::subscribe;
 use super::{Unmeasured, failed};
 use crate::client::BusError;
 use crate::config::directories::Directories;
@@ -66,13 +67,21 @@ impl Room {
 pub struct Hub {
     process: Child,
     socket: PathBuf,
+    /// A subscriber for which no event is meant. While a floor is measured nobody else is there, and a hub without anybody
+    /// leaves.
+    _guest: UnixStream,
 }
+
+/// What it asks for: no event is without a name.
+const NOTHING: &str = "{\"heartbeat\":false,\"match\":\"event_id=null\"}";
 
 impl Hub {
     /// Starts the one of the bus in a room, and returns when it is ready.
     pub fn start(room: &Room) -> Result<Hub, Unmeasured> {
         let process = start(room).map_err(failed("the hub does not start"))?;
-        Ok(Hub { process, socket: room.directories().broadcast().map_err(BusError::from)? })
+        let socket = room.directories().broadcast().map_err(BusError::from)?;
+        let guest = subscribe(&socket, NOTHING).map_err(failed("the hub does not answer"))?;
+        Ok(Hub { process, socket, _guest: guest })
     }
 
     /// Its process.
