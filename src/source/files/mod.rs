@@ -57,7 +57,8 @@ pub struct Setup {
 pub struct BadPaths(String);
 
 impl Setup {
-    /// What the configuration says. Without `paths` there is nothing to watch, until [`Setup::of_paths`] says it.
+    /// What the configuration says. Without `paths` there is nothing to watch until [`Setup::of_paths`] says it, and
+    /// [`Setup::check`] says so.
     pub fn of(section: &Section) -> Result<Setup, BadSettings> {
         section.only(&["paths", "ignore", "ignored", "quiet", "at_most"])?;
         let setup = Setup {
@@ -96,6 +97,16 @@ impl Setup {
         Ok(self)
     }
 
+    /// Whether there is something to watch.
+    pub fn check(&self) -> Result<(), BadPaths> {
+        if !self.paths.is_empty() {
+            return Ok(());
+        }
+        let how =
+            "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
+        Err(BadPaths(format!("there is nothing to watch; {how}")))
+    }
+
     /// The same, whatever trees say is to be ignored.
     #[must_use]
     pub fn with_ignored(mut self) -> Setup {
@@ -106,11 +117,6 @@ impl Setup {
 
 /// Works until it is cancelled or cannot go on.
 pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
-    if setup.paths.is_empty() {
-        let how =
-            "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
-        return Broken(format!("there is nothing to watch; {how}"));
-    }
     let began = since_epoch(setup.began);
     let Ok(ignoring) = ignoring(&setup.ignore, !setup.with_ignored) else {
         return Broken("its patterns to ignore make no sense".to_owned());
