@@ -6,6 +6,7 @@ use super::BusError;
 use crate::config::directories::Directories;
 use crate::model::event::Draft;
 use crate::store::{Appended, LogPaths, Writer};
+use crate::sys::place::Place;
 use crate::sys::ring::Doorbell;
 
 /// A writer that rings. Keep one and use it often: the log and the doorbell stay open.
@@ -13,6 +14,9 @@ use crate::sys::ring::Doorbell;
 pub struct Publisher {
     writer: Writer,
     doorbell: Doorbell,
+    paths: LogPaths,
+    /// The log of a source, which writes for as long as its machine runs.
+    place: Option<Place>,
 }
 
 impl Publisher {
@@ -20,7 +24,8 @@ impl Publisher {
     pub fn open(directories: &Directories) -> Result<Publisher, BusError> {
         let paths = LogPaths::new(&directories.state);
         let writer = Writer::open(&paths)?;
-        Ok(Publisher { writer, doorbell: Doorbell::at(directories.doorbell().ok(), paths.bell()) })
+        let doorbell = Doorbell::at(directories.doorbell().ok(), paths.bell());
+        Ok(Publisher { writer, doorbell, paths, place: None })
     }
 
     /// Commits an event and rings. The caller has checked the draft.
@@ -38,18 +43,25 @@ impl Publisher {
     }
 
     /// How far a source has come, as it said when it last published.
-    pub fn position(&self, source: &str) -> Result<Option<String>, BusError> {
-        Ok(self.writer.position(source)?)
+    pub fn position(&mut self, source: &str) -> Result<Option<String>, BusError> {
+        let position = self.writer.position(source)?;
+        self.place = Place::of(&self.paths.database()).ok();
+        Ok(position)
     }
 
     /// Commits what a source has seen together with how far it has come, all or nothing, and rings if there is something
-    /// to hear. Its position has been asked for before.
+    /// to hear. A log that was removed or replaced meanwhile is left to whoever has it, and the one that is there is
+    /// written, or a new one made.
     pub fn publish_from(
         &mut self,
         source: &str,
         drafts: &[Draft],
         position: Option<&str>,
     ) -> Result<Vec<Appended>, BusError> {
+        if self.place.as_ref().is_none_or(Place::is_lost) {
+            self.writer = Writer::open(&self.paths)?;
+            self.position(source)?;
+        }
         let appended = self.writer.append_from(source, drafts, position, SystemTime::now())?;
         if !drafts.is_empty() {
             self.ring();

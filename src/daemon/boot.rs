@@ -16,7 +16,6 @@ use tracing::{info, warn};
 use super::arrivals::Arrivals;
 use super::bind::{self, BindError};
 use super::hub::{Company, Ended, HubError, Service};
-use super::place::Place;
 use super::reload::Reload;
 use super::ringer::Ringer;
 use super::signals::{Asked, Signals};
@@ -30,6 +29,7 @@ use crate::sys::activation::Passed;
 use crate::sys::bell::{Bell, bell};
 use crate::sys::lock::{HubLock, LockError};
 use crate::sys::manager;
+use crate::sys::place::Place;
 use crate::sys::ring::Doorbell;
 
 /// What to run, and with what.

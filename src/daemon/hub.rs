@@ -18,7 +18,6 @@ use super::arrivals::Arrivals;
 use super::connection::Fact;
 use super::judge::Judge;
 use super::names::Names;
-use super::place::Place;
 use super::signals::{Asked, Signals};
 use super::watchdog::Pulse;
 use crate::hub::{Hub, Identity, Read, SubscriberId, Subscription};
@@ -29,6 +28,7 @@ use crate::model::row::Row;
 use crate::store::checkpoint::Checkpoints;
 use crate::store::{LogPaths, Reader, StoreError};
 use crate::sys::peer::Peer;
+use crate::sys::place::Place;
 use crate::sys::wake::{TouchFile, WakeWatch};
 
 /// Why the service has ended.

@@ -14,7 +14,6 @@ pub mod doorbell;
 pub mod hub;
 mod judge;
 mod names;
-pub mod place;
 pub mod reload;
 pub mod ringer;
 pub mod signals;

@@ -137,7 +137,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         let directories = Directories { runtime: at("run"), state: at("state"), config: at("config") };
-        let publisher = Publisher::open(&directories).unwrap();
+        let mut publisher = Publisher::open(&directories).unwrap();
         assert_eq!(publisher.position("fs").unwrap(), None);
         let (batches, handed_over) = mpsc::channel(1);
         let commits = Commits {

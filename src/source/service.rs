@@ -91,7 +91,7 @@ impl SourceError {
 pub async fn run(plan: Plan, stop: impl Future<Output = ()>, ready: impl FnOnce()) -> Result<(), SourceError> {
     let Plan { directories, name, setup, start } = plan;
     let mut stop = pin!(stop);
-    let publisher = Publisher::open(&directories)?;
+    let mut publisher = Publisher::open(&directories)?;
     // Held until the process ends, or this does.
     let _lock = take_lock(&directories, &name)?;
     let position = publisher.position(&name)?;

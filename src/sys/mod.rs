@@ -19,6 +19,7 @@ pub mod logging;
 pub mod manager;
 pub mod memory;
 pub mod peer;
+pub mod place;
 pub mod private;
 pub mod ring;
 pub mod signals;

@@ -55,6 +55,30 @@ fn what_is_no_event_is_named_and_counted_and_everything_else_is_stored() {
     assert_eq!(all[1]["owner"], "octo");
 }
 
+/// A damaged log is to be moved away, says its error, and a new one is made. A source that ran meanwhile counted as alive
+/// and wrote into the one that was moved, which nobody read.
+#[test]
+fn a_source_whose_log_is_moved_away_goes_on_in_the_one_that_is_there() {
+    let bus = Bus::new();
+    let lines = bus.root().join("lines");
+    assert!(works(&["mkfifo", lines.to_str().unwrap()]));
+    let _source = source(&bus, "tick", "exec cat lines");
+    let mut lines = fs::OpenOptions::new().write(true).open(lines).unwrap();
+    let mut wait = bus.wait(&["--source", "tick", "--type", "before"]);
+    lines.write_all(b"{\"type\":\"before\"}\n{\"position\":\"1\"}\n").unwrap();
+    assert_eq!(wait.code(), 0);
+    let away = bus.root().join("away");
+    fs::create_dir(&away).unwrap();
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        fs::rename(bus.state().join(name), away.join(name)).unwrap();
+    }
+    // Whoever writes next makes another log, and their ring has the hub of the old one leave.
+    bus.emit("other", 1);
+    let mut wait = bus.wait(&["--source", "tick", "--type", "after", "--timeout", "20s"]);
+    lines.write_all(b"{\"type\":\"after\"}\n{\"position\":\"2\"}\n").unwrap();
+    assert_eq!(wait.code(), 0);
+}
+
 #[test]
 fn an_end_is_an_event_with_what_was_said_last_and_no_argument() {
     let bus = Bus::new();

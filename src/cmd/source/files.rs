@@ -29,6 +29,7 @@ impl Arguments {
             let paths = self.paths.into_iter().map(|path| absolute(&path).map_err(Failure::usage));
             setup = setup.of_paths(&paths.collect::<Result<Vec<_>, _>>()?).map_err(Failure::usage)?;
         }
+        setup.check().map_err(Failure::usage)?;
         Ok(Setup::Files(setup))
     }
 }

@@ -46,6 +46,7 @@ impl Eyes {
         let mut watcher = Watcher::start(RealDisk(watch), config, seen_until);
         let mut speaker = Speaker { words, health: None, has_looked: false };
         let mut seen = Vec::new();
+        let mut looked = Instant::now();
         loop {
             let (mut is_busy, mut is_more) = (false, false);
             if !watcher.is_full() {
@@ -70,16 +71,16 @@ impl Eyes {
             if is_busy {
                 continue;
             }
-            let again = watcher.troubles.is_blind().then_some(FS_LOOK_AGAIN);
+            let again = watcher.is_blind().then(|| FS_LOOK_AGAIN.saturating_sub(looked.elapsed()));
             let due = watcher.pending.next().map(|due| due.saturating_duration_since(Instant::now()));
             let listen = !watcher.is_full();
-            let is_again = again.is_some_and(|again| due.is_none_or(|due| again < due));
-            let began = Instant::now();
-            if watch::wait(listen.then_some(&watcher.disk.0), &stop, if is_again { again } else { due })? {
+            let time = again.into_iter().chain(due).min();
+            if watch::wait(listen.then_some(&watcher.disk.0), &stop, time)? {
                 return Ok(());
             }
-            if is_again && began.elapsed() >= FS_LOOK_AGAIN {
-                watcher.look_everywhere();
+            if watcher.is_blind() && looked.elapsed() >= FS_LOOK_AGAIN {
+                watcher.look_again();
+                looked = Instant::now();
             }
         }
     }
@@ -166,7 +167,13 @@ fn sentence(watcher: &Watcher<RealDisk>) -> Option<String> {
             "{count} files and directories are watched, which is the bound, so {path} and others are not: name fewer paths, or ignore some"
         ));
     }
-    let is_missing = |path: &&PathBuf| matches!(watcher.disk.look(path, true), Ok(None));
-    let missing = watcher.config.roots.0.iter().find(is_missing)?;
-    Some(format!("{} is not there; it is told when it is", missing.display()))
+    let problem = |root: &PathBuf| {
+        let closed = |problem| format!("{} cannot be read: {problem}; it is told when it can be", root.display());
+        match watcher.disk.look(root, true) {
+            Ok(None) => Some(format!("{} is not there; it is told when it is", root.display())),
+            Ok(Some(_)) => watcher.why_closed(root).map(closed),
+            Err(error) => Some(closed(error.to_string())),
+        }
+    };
+    watcher.config.roots.0.iter().find_map(problem)
 }

@@ -1,9 +1,10 @@
 //! Files and directories that change.
 //!
 //! [`watcher`] knows what was told and what has to be looked at again; [`scan`] and [`settle`] look, [`debounce`] says
-//! when, [`rules`] what not to look at. They share [`tree`], and ask the disk through [`disk`]. [`eyes`] drives them on a
+//! when, [`rules`] what not to look at, [`closed`] what cannot be looked at. They share [`tree`], and ask the disk through [`disk`]. [`eyes`] drives them on a
 //! thread of its own; what it says is handed to the outlet here.
 
+mod closed;
 mod debounce;
 mod disk;
 mod eyes;
@@ -56,7 +57,8 @@ pub struct Setup {
 pub struct BadPaths(String);
 
 impl Setup {
-    /// What the configuration says. Without `paths` there is nothing to watch, until [`Setup::of_paths`] says it.
+    /// What the configuration says. Without `paths` there is nothing to watch until [`Setup::of_paths`] says it, and
+    /// [`Setup::check`] says so.
     pub fn of(section: &Section) -> Result<Setup, BadSettings> {
         section.only(&["paths", "ignore", "ignored", "quiet", "at_most"])?;
         let setup = Setup {
@@ -95,6 +97,16 @@ impl Setup {
         Ok(self)
     }
 
+    /// Whether there is something to watch.
+    pub fn check(&self) -> Result<(), BadPaths> {
+        if !self.paths.is_empty() {
+            return Ok(());
+        }
+        let how =
+            "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
+        Err(BadPaths(format!("there is nothing to watch; {how}")))
+    }
+
     /// The same, whatever trees say is to be ignored.
     #[must_use]
     pub fn with_ignored(mut self) -> Setup {
@@ -105,11 +117,6 @@ impl Setup {
 
 /// Works until it is cancelled or cannot go on.
 pub async fn run(setup: Setup, outlet: Outlet) -> Broken {
-    if setup.paths.is_empty() {
-        let how =
-            "name paths: `waitbus source fs PATH…`, or paths = [\"/home/you/project\"] in [source.fs] of waitbus.toml";
-        return Broken(format!("there is nothing to watch; {how}"));
-    }
     let began = since_epoch(setup.began);
     let Ok(ignoring) = ignoring(&setup.ignore, !setup.with_ignored) else {
         return Broken("its patterns to ignore make no sense".to_owned());

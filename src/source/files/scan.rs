@@ -9,7 +9,7 @@ use std::path::Path;
 use super::debounce::{Hint, Moment};
 use super::disk::{Content, Disk, Look};
 use super::settle::change;
-use super::tree::{DirId, Key, Known};
+use super::tree::{Dir, DirId, Key, Known};
 use super::watcher::{Scan, Since, Watcher};
 use crate::ingest::files::{Kind, Origin};
 use crate::model::limits::MAX_FS_KNOWN;
@@ -47,8 +47,12 @@ impl<D: Disk> Watcher<D> {
     pub(super) fn reanchor(&mut self) {
         for top in self.tree.tops() {
             let Some(path) = self.tree.path(top) else { continue };
-            let identity = self.disk.look(&path, true).ok().flatten().map(|look| look.identity);
-            if self.tree.get(top).is_some_and(|dir| dir.watch.is_none() || identity != Some(dir.identity)) {
+            // What cannot be seen has not gone for that.
+            let Ok(look) = self.disk.look(&path, true) else { continue };
+            let identity = look.map(|look| look.identity);
+            let is_closed = self.troubles.closed.contains_key(&top);
+            let is_over = |dir: &Dir| (dir.watch.is_none() && !is_closed) || identity != Some(dir.identity);
+            if self.tree.get(top).is_some_and(is_over) {
                 let gone = self.take_away(top, &HashSet::new(), Origin::Live);
                 self.ready.extend(gone);
             }
@@ -63,11 +67,18 @@ impl<D: Disk> Watcher<D> {
             Ok(Some(look)) => look.content.modified,
             _ => i128::MAX,
         };
-        let entries = match self.disk.list(&path) {
-            Ok(entries) => entries,
+        let was_closed = self.troubles.closed.get(&scan.directory).map(|closed| closed.is_whole);
+        let scan = if was_closed == Some(true) { Scan { since: Since::Start, ..scan } } else { scan };
+        if was_closed.is_some() && self.tree.get(scan.directory).is_some_and(|dir| dir.watch.is_none()) {
+            self.watch(scan.directory);
+        }
+        let (entries, mut problem) = match self.disk.list(&path) {
+            Ok(entries) => (entries, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.troubles.unreadable.push((path, error.to_string())),
+            Err(error) => (self.named_in(&path), Some((path.clone(), error))),
         };
+        let is_listed = problem.is_none();
+        let mut is_seen = false;
         let is_known =
             self.tree.get(scan.directory).is_some_and(|dir| !dir.files.is_empty() || !dir.directories.is_empty());
         let mut found = HashSet::new();
@@ -76,13 +87,36 @@ impl<D: Disk> Watcher<D> {
             if !self.concerns(scan.directory, &at, is_directory) {
                 continue;
             }
-            let Ok(Some(look)) = self.disk.look(&at, self.config.roots.lead_through(&at)) else { continue };
-            if is_known {
+            let look = self.disk.look(&at, self.config.roots.lead_through(&at));
+            if is_known && !matches!(look, Ok(None)) {
                 found.insert(name.clone());
             }
+            let look = match look {
+                Ok(Some(look)) => look,
+                Ok(None) => continue,
+                Err(error) => {
+                    problem.get_or_insert((at, error));
+                    continue;
+                }
+            };
+            is_seen = true;
             self.find((scan.directory, name), &at, look, modified, scan, now);
         }
-        if is_known && let Some(dir) = self.tree.get(scan.directory) {
+        match problem {
+            Some((at, error)) => drop(self.close(scan.directory, &at, &error, !(is_listed && is_seen))),
+            // It may be listed by now, and was not when a watch was asked for.
+            None if was_closed.is_some() => {
+                let is_watched = self.tree.get(scan.directory).is_some_and(|dir| dir.watch.is_some());
+                if is_watched || self.troubles.unwatched.is_some() {
+                    self.troubles.closed.remove(&scan.directory);
+                }
+            }
+            None => {}
+        }
+        if is_known
+            && is_listed
+            && let Some(dir) = self.tree.get(scan.directory)
+        {
             let names = dir.files.keys().chain(dir.directories.keys());
             let missing: Vec<OsString> = names.filter(|name| !found.contains(*name)).cloned().collect();
             for name in missing {
@@ -102,8 +136,13 @@ impl<D: Disk> Watcher<D> {
             }
             let before = dir.directories.get(&key.1).copied();
             self.visit(&key, path, look, scan.since, scan.origin, now);
-            if let Some(directory) = before.filter(|_| scan.is_deep) {
+            let Some(directory) = before else { return };
+            if scan.is_deep {
                 self.scans.push_back(Scan { directory, ..scan });
+            }
+            // It could not be looked at when it was to be told.
+            if !self.pending.is_waiting(&key) && self.tree.get(directory).is_some_and(|dir| !dir.is_told) {
+                self.pending.hint(key, Hint::Look, scan.origin, now);
             }
             return;
         }

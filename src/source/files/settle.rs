@@ -7,7 +7,7 @@ use super::debounce::{Hint, Moment, Pending};
 use super::disk::{Disk, Identity, Look};
 use super::rules::is_ignore_file;
 use super::tree::{DirId, Key, Known};
-use super::watcher::{Change, Since, Watcher};
+use super::watcher::{Change, Scan, Since, Watcher};
 use crate::ingest::files::{Kind, Origin};
 use crate::model::limits::FS_BATCH;
 
@@ -54,7 +54,12 @@ impl<D: Disk> Watcher<D> {
                 let look = match self.disk.look(&path, self.config.roots.lead_through(&path)) {
                     Ok(look) => look,
                     Err(error) => {
-                        self.troubles.unreadable.push((path, error.to_string()));
+                        let is_known = self.troubles.closed.contains_key(&key.0);
+                        if !is_known && self.close(key.0, &path, &error, false) {
+                            // What is the matter with the whole directory is found by looking at it.
+                            let (directory, since, origin) = (key.0, Since::Start, pending.origin);
+                            self.scans.push_back(Scan { directory, since, origin, is_deep: false });
+                        }
                         continue;
                     }
                 };

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a history that fails names its seed")]
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,8 @@ struct World {
     last_watch: i32,
     renames: u32,
     texts: HashMap<PathBuf, String>,
+    /// Directories that nobody may enter.
+    closed: HashSet<Identity>,
 }
 
 impl World {
@@ -64,6 +66,22 @@ impl World {
         if let Some(watch) = self.watches.get(&identity).copied() {
             self.queue.push_back(Seen { watch, name: None, is_directory: true, what });
         }
+    }
+
+    /// What a closed directory above hides, or the one at the path itself.
+    fn enter<'p>(&self, mut above: impl Iterator<Item = &'p Path>) -> io::Result<()> {
+        let is_closed = |path| self.nodes.get(path).is_some_and(|node| self.closed.contains(&node.identity));
+        if above.any(is_closed) { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }
+
+    /// Closes a directory, or opens it again.
+    fn turn(&mut self, path: &Path) {
+        let identity = self.nodes[path].identity;
+        if !self.closed.remove(&identity) {
+            self.closed.insert(identity);
+        }
+        self.tell(path, true, What::Attributes);
+        self.tell_itself(identity, What::Attributes);
     }
 
     fn make(&mut self, path: &Path, is_directory: bool) {
@@ -130,6 +148,7 @@ impl Disk for SimulatedDisk {
     const FILES_TOO: bool = false;
 
     fn look(&self, path: &Path, _follow: bool) -> io::Result<Option<Look>> {
+        self.0.borrow().enter(path.ancestors().skip(1))?;
         Ok(self.0.borrow().nodes.get(path).map(|node| Look {
             is_directory: node.is_directory,
             identity: node.identity,
@@ -141,6 +160,7 @@ impl Disk for SimulatedDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<(OsString, bool)>> {
         let world = self.0.borrow();
+        world.enter(directory.ancestors())?;
         if !world.nodes.contains_key(directory) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -155,6 +175,7 @@ impl Disk for SimulatedDisk {
 
     fn watch(&mut self, path: &Path, _extent: Extent, _follow: bool) -> io::Result<i32> {
         let mut world = self.0.borrow_mut();
+        world.enter(path.ancestors())?;
         let identity = world.nodes.get(path).ok_or(io::ErrorKind::NotFound)?.identity;
         if let Some(watch) = world.watches.get(&identity) {
             return Ok(*watch);
@@ -288,7 +309,7 @@ impl Simulation {
     }
 
     /// One step of a random history.
-    fn act(&mut self, random: &mut Random, loses_hints: bool) {
+    fn act(&mut self, random: &mut Random, loses_hints: bool, closes: bool) {
         let mut world = self.world.borrow_mut();
         let paths: Vec<PathBuf> = world.nodes.keys().filter(|path| path.starts_with(ROOT)).cloned().collect();
         let directories: Vec<&PathBuf> = paths.iter().filter(|path| world.nodes[*path].is_directory).collect();
@@ -325,6 +346,7 @@ impl Simulation {
                 let top = Path::new("/top");
                 if world.nodes.contains_key(top) { world.remove(top) } else { world.make(top, true) }
             }
+            13 if closes && !directories.is_empty() => world.turn(&(*random.of(&directories)).clone()),
             12 if loses_hints && random.below(4) == 0 => {
                 let kept = random.below(world.queue.len() + 1);
                 world.queue.truncate(kept);
@@ -353,7 +375,7 @@ impl Simulation {
     }
 }
 
-fn histories(most_watches: usize, loses_hints: bool) {
+fn histories(most_watches: usize, loses_hints: bool, closes: bool) {
     let number = |name: &str, default| option_env(name).unwrap_or(default);
     let first = number("WAITBUS_SEED", 0);
     for seed in first..first + 100 * number("WAITBUS_SEEDS", 1) {
@@ -361,7 +383,15 @@ fn histories(most_watches: usize, loses_hints: bool) {
         let mut simulation = Simulation::new(most_watches);
         let guard = Named(seed);
         for _ in 0..200 {
-            simulation.act(&mut random, loses_hints);
+            simulation.act(&mut random, loses_hints, closes);
+        }
+        let closed: Vec<PathBuf> = {
+            let world = simulation.world.borrow();
+            let nodes = world.nodes.iter().filter(|(_, node)| world.closed.contains(&node.identity));
+            nodes.map(|(path, _)| path.clone()).collect()
+        };
+        for path in closed {
+            simulation.world.borrow_mut().turn(&path);
         }
         simulation.finish();
         if most_watches < 100 {
@@ -390,17 +420,23 @@ impl Drop for Named {
 
 #[test]
 fn what_was_told_ends_with_what_is_on_the_disk() {
-    histories(usize::MAX, false);
+    histories(usize::MAX, false, false);
 }
 
 #[test]
 fn what_was_told_ends_with_what_is_on_the_disk_also_when_hints_are_lost() {
-    histories(usize::MAX, true);
+    histories(usize::MAX, true, false);
 }
 
 #[test]
 fn what_cannot_be_watched_is_told_by_looking_again() {
-    histories(4, true);
+    histories(4, true, false);
+}
+
+/// What could not be looked at for a moment was dropped from what waits to be told.
+#[test]
+fn what_cannot_be_looked_at_is_told_when_it_can_be() {
+    histories(usize::MAX, false, true);
 }
 
 /// The clock of files goes in ticks. A source that had taken its start from it said of what was written in the same tick,

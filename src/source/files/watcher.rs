@@ -4,10 +4,12 @@
 //!
 //! The disk and the clock are handed in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::closed::Closed;
 use super::debounce::{Debounce, Hint, Moment};
 use super::disk::Disk;
 use super::rules::{Ignoring, Rules, is_ignore_file};
@@ -77,15 +79,10 @@ pub(super) struct Troubles {
     pub(super) unknown: Option<PathBuf>,
     /// Hints were lost, and not everything has been looked at again yet.
     pub(super) has_overflowed: bool,
-    /// Directories that could not be read, to be named once.
+    /// Directories that cannot be looked at, or not whole.
+    pub(super) closed: BTreeMap<DirId, Closed>,
+    /// What could not be read, to be named once.
     pub(super) unreadable: Vec<(PathBuf, String)>,
-}
-
-impl Troubles {
-    /// Whether something is only seen by looking again.
-    pub(super) fn is_blind(&self) -> bool {
-        self.unwatched.is_some() || self.unknown.is_some()
-    }
 }
 
 /// The one that watches.
@@ -175,6 +172,7 @@ impl<D: Disk> Watcher<D> {
                 self.scans.push_back(Scan { directory, since, origin, is_deep: false });
                 return;
             }
+            What::Attributes => return self.look_at_closed(Some(directory), Origin::Live),
             What::Over => self.tree.set_watch(directory, None),
             _ => {}
         }
@@ -186,6 +184,13 @@ impl<D: Disk> Watcher<D> {
     }
 
     fn see_entry(&mut self, key: Key, what: What, is_directory: bool, now: Moment) {
+        if what == What::Attributes {
+            let directory = self.tree.get(key.0).and_then(|dir| dir.directories.get(&key.1)).copied();
+            if directory.is_some() {
+                self.look_at_closed(directory, Origin::Live);
+            }
+            return;
+        }
         let Some(path) = self.tree.path_of(&key) else { return };
         if !self.concerns(key.0, &path, is_directory) {
             return;
@@ -263,6 +268,9 @@ impl<D: Disk> Watcher<D> {
         let follow = roots.lead_through(&path);
         match self.disk.watch(&path, extent, follow) {
             Ok(watch) => self.tree.set_watch(directory, Some(watch)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                self.close(directory, &path, &error, true);
+            }
             Err(error) => self.cannot_watch(path, &error),
         }
     }
@@ -281,11 +289,10 @@ impl<D: Disk> Watcher<D> {
     }
 
     fn cannot_watch(&mut self, path: PathBuf, error: &std::io::Error) {
-        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
         match error.kind() {
             // It will be told where it was.
-            NotFound | NotADirectory => {}
-            PermissionDenied => self.troubles.unreadable.push((path, error.to_string())),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => {}
+            ErrorKind::PermissionDenied => self.troubles.unreadable.push((path, error.to_string())),
             _ => {
                 self.troubles.unwatched.get_or_insert_with(|| (path, error.to_string()));
             }

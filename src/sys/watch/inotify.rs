@@ -38,6 +38,7 @@ impl DirectoryWatch {
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO
+            | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
         let contents = match extent {
@@ -92,10 +93,14 @@ fn read(event: &Event<'_>) -> Option<Seen> {
         (ReadFlags::MOVED_TO, What::Came(event.cookie())),
         (ReadFlags::DELETE_SELF, What::Lost),
         (ReadFlags::MOVE_SELF, What::Lost),
+        (ReadFlags::ATTRIB, What::Attributes),
     ];
     let (_, what) = kinds.into_iter().find(|(flag, _)| flags.contains(*flag))?;
+    let is_directory = flags.contains(ReadFlags::ISDIR);
     let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned());
-    Some(Seen { watch: event.wd(), name, is_directory: flags.contains(ReadFlags::ISDIR), what })
+    // What may be done with a file changes nothing in what is seen of it.
+    let is_concern = what != What::Attributes || is_directory || name.is_none();
+    is_concern.then_some(Seen { watch: event.wd(), name, is_directory, what })
 }
 
 /// How many watches a user may have, and which setting says so.

@@ -51,6 +51,8 @@ pub enum What {
     Came(u32),
     /// Something has changed, and the kernel does not say more.
     Changed,
+    /// A directory has other rights, perhaps.
+    Attributes,
     /// What is watched has been removed or renamed itself.
     Lost,
     /// The watch is over: what was watched is gone, or was unmounted.

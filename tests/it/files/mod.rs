@@ -4,6 +4,7 @@
 //! everything that was quiet before it.
 
 mod away;
+mod closed;
 mod costs;
 mod telling;
 

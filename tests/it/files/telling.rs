@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::Watched;
-use crate::harness::{Bus, skip, works};
+use crate::harness::{Bus, Process, skip, works};
 
 #[test]
 fn each_kind_of_change_is_told_with_its_absolute_path() {
@@ -192,7 +192,7 @@ fn a_path_may_go_and_come_again_and_may_be_one_file() {
 
     let one = watched.bus.root().join("one.log");
     watched.source.stop();
-    let mut only = crate::harness::Process::start(watched.bus.command(&["source", "fs", one.to_str().unwrap()]));
+    let mut only = Process::start(watched.bus.command(&["source", "fs", one.to_str().unwrap()]));
     only.ready();
     only.said("is not there; it is told when it is");
     fs::write(watched.bus.root().join("other.log"), "x").unwrap();
@@ -238,7 +238,7 @@ fn the_bus_does_not_tell_of_itself() {
     let _hub = bus.hub();
     let mut events = bus.subscribe(&json!({}));
     let root = bus.root().to_str().unwrap();
-    let mut source = crate::harness::Process::start(bus.command(&["source", "fs", root, "--ignored"]));
+    let mut source = Process::start(bus.command(&["source", "fs", root, "--ignored"]));
     source.ready();
     for n in 0..20 {
         let file = bus.root().join(format!("f{n}"));
@@ -265,7 +265,7 @@ fn a_wait_ends_with_the_file_that_it_asks_for() {
 
 #[test]
 fn what_makes_no_sense_is_said_with_its_place() {
-    let watched = Watched::new();
+    let mut watched = Watched::new();
     let config = watched.bus.root().join("config/waitbus.toml");
     for (text, words) in [
         ("[source.fs]\npaths = ['relative']\n", "line 2: [source.fs] paths: relative is not an absolute path"),
@@ -279,14 +279,16 @@ fn what_makes_no_sense_is_said_with_its_place() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
-    let bus = Bus::new();
-    let _hub = bus.hub();
-    let mut waiting = bus.wait(&["--source", "fs"]);
-    let output = bus.run(&["source", "fs"]);
+    // Nothing to watch is nothing to begin with: neither is it said to be ready, nor is its end told to who waits for it.
+    fs::write(&config, "").unwrap();
+    let mut waiting = watched.bus.wait(&["--source", "fs", "--match", "path*=*/later"]);
+    watched.source.stop();
+    let output = watched.bus.run(&["source", "fs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(3) && said.contains("waitbus source fs PATH"), "{said}");
-    // Whoever waits for it hears the same.
-    assert_eq!(waiting.end().code(), Some(3));
-    let heard = waiting.errors();
-    assert!(heard.contains("fs is dead: it cannot go on: there is nothing to watch; name paths: "), "{heard}");
+    assert!(output.status.code() == Some(2) && said.contains("waitbus source fs PATH"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "not ready");
+    let mut source = Process::start(watched.bus.command(&["source", "fs", watched.path("").to_str().unwrap()]));
+    source.ready();
+    fs::write(watched.path("later"), "x").unwrap();
+    assert_eq!(waiting.end().code(), Some(0));
 }

@@ -1,12 +1,13 @@
-//! Where a hub serves, and from what: noticing that its socket or its log has been removed or replaced.
+//! Where a file was: noticing that it has been removed or replaced.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A file that a hub relies on, as it was when the hub began: the socket that it has bound itself, and its log. A session
-/// that ends takes its runtime directory away, and whoever removes the log has the next writer make another one: a hub
-/// that lives on would serve from what no writer knows any more.
+/// A file that somebody relies on, as it was when they began: the socket that a hub has bound itself, and the log of a
+/// hub or of a source. A session that ends takes its runtime directory away, and whoever removes the log has the next
+/// writer make another one: a hub that lives on would serve from what no writer knows any more, and a source would write
+/// what no hub reads.
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
