@@ -27,6 +27,24 @@ fn refuses(bus: &Bus, verb: &str, address: &str, by_variable: bool) -> String {
     said
 }
 
+/// A damaged log is to be moved away, says its error, and a new one is made. The listener went on with the one that was
+/// moved, and said of each delivery that it was stored.
+#[test]
+fn a_delivery_goes_into_the_log_that_is_there() {
+    let bus = Bus::new();
+    let (_listen, address) = bus.listen();
+    assert_eq!(deliver(address, "push", "before", &payload("push.payload.json")).status, 200);
+    let away = bus.root().join("away");
+    fs::create_dir(&away).unwrap();
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        fs::rename(bus.state().join(name), away.join(name)).unwrap();
+    }
+    for id in ["after", "later"] {
+        assert_eq!(deliver(address, "push", id, &payload("push.payload.json")).json()["status"], "stored");
+    }
+    assert_eq!(bus.ok(&["replay", "--json"]).lines().count(), 2);
+}
+
 #[test]
 fn only_a_loopback_address_is_ever_bound() {
     let bus = Bus::new();

@@ -31,6 +31,7 @@ use crate::config::directories::Directories;
 use crate::model::limits;
 use crate::store::durable::Syncer;
 use crate::store::{LogPaths, StoreError, Writer};
+use crate::sys::place::Place;
 use keyring::Keyring;
 use metrics::Metrics;
 
@@ -45,13 +46,28 @@ pub enum ListenError {
     Io(#[from] io::Error),
 }
 
+/// The log that deliveries go into.
+#[derive(Debug)]
+struct Log {
+    writer: Writer,
+    syncer: Syncer,
+    place: Place,
+}
+
+impl Log {
+    fn open(directories: &Directories) -> Result<Log, ListenError> {
+        let paths = LogPaths::new(&directories.state);
+        let writer = Writer::open(&paths)?;
+        Ok(Log { writer, syncer: Syncer::start(&paths)?, place: Place::of(&paths.database())? })
+    }
+}
+
 /// Everything that a request needs.
 #[derive(Debug)]
 pub struct Listener {
     directories: Directories,
     keyring: Keyring,
-    writer: Mutex<Writer>,
-    syncer: Syncer,
+    log: Mutex<Log>,
     ringer: Ringer,
     pulse: Pulse,
     metrics: Metrics,
@@ -62,13 +78,11 @@ pub struct Listener {
 impl Listener {
     /// Opens the log and reads the secrets. Without any it starts all the same, and says so to every delivery.
     pub fn open(directories: &Directories, ringer: Ringer, pulse: Pulse) -> Result<Listener, ListenError> {
-        let paths = LogPaths::new(&directories.state);
-        let writer = Writer::open(&paths)?;
+        let log = Log::open(directories)?;
         let listener = Listener {
             directories: directories.clone(),
             keyring: Keyring::of(directories),
-            syncer: Syncer::start(&paths)?,
-            writer: Mutex::new(writer),
+            log: Mutex::new(log),
             ringer,
             pulse,
             metrics: Metrics::default(),

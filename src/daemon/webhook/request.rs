@@ -13,9 +13,9 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::Listener;
 use super::body::{self, BadBody};
 use super::keyring::SENDERS;
+use super::{ListenError, Listener, Log};
 use crate::config::secret::{GITHUB_WEBHOOK, Known, Secret};
 use crate::ingest::github::{self, Accepted, Delivery};
 use crate::ingest::signature;
@@ -142,7 +142,7 @@ impl Listener {
     fn health(&self) -> Answer {
         let has_one = SENDERS.into_iter().any(|known| matches!(self.keyring.get(known), Ok(Some(_))));
         let status = match has_one {
-            _ if !self.syncer.works() => "sync_failed",
+            _ if !self.log.lock().unwrap_or_else(PoisonError::into_inner).syncer.works() => "sync_failed",
             true => "ok",
             false => "no_secret",
         };
@@ -221,7 +221,22 @@ impl Listener {
         &self,
         append: impl FnOnce(&mut Writer) -> Result<Vec<Appended>, StoreError>,
     ) -> Result<Vec<Appended>, Answer> {
-        let appended = append(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner));
+        let (appended, syncer) = {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            // What goes into a log that was moved away is read by nobody.
+            if log.place.is_lost() {
+                *log = Log::open(&self.directories).map_err(|failure| {
+                    error!(%failure, "a delivery could not be stored");
+                    match failure {
+                        ListenError::Store(failure) => (&failure).into(),
+                        ListenError::Io(_) => {
+                            Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "sync_failed", failure.to_string())
+                        }
+                    }
+                })?;
+            }
+            (append(&mut log.writer), log.syncer.clone())
+        };
         // It may have waited for another process's write lock, and those behind it wait in turn.
         self.pulse.has_waited();
         let appended = match appended {
@@ -234,7 +249,7 @@ impl Listener {
         if appended.iter().any(|one| matches!(one, Appended::Stored { .. })) {
             self.ringer.ring();
         }
-        if let Err(failure) = self.syncer.sync().await {
+        if let Err(failure) = syncer.sync().await {
             error!(%failure, "a delivery is committed, but not known to be on stable storage");
             let problem = format!("the event log could not be synced: {failure}");
             return Err(Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "sync_failed", problem));
