@@ -526,6 +526,7 @@ pub fn environment(name: &str) -> PathBuf {
 }
 
 /// Whether a process is gone, or goes while this waits: the kernel tells it to whoever asks.
+#[cfg(target_os = "linux")]
 pub fn is_gone(pid: &str) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
