@@ -6,7 +6,7 @@
 //!
 //! Commits are `synchronous=NORMAL`: they survive the end of any process at once, and a power cut after the next
 //! sync. Automatic checkpoints are off in every connection of ours: they stall the commit that happens to trigger
-//! them (measured: p99 of emit to receive 10.8 ms with them, 0.4 ms without).
+//! them (measured before anything else was built: p99 of emit to receive 10.8 ms with them, 0.4 ms without).
 
 mod change;
 pub mod checkpoint;
