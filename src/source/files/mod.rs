@@ -1,8 +1,8 @@
 //! Files and directories that change.
 //!
 //! [`watcher`] knows what was told and what has to be looked at again; [`scan`] and [`settle`] look, [`debounce`] says
-//! when, [`rules`] what not to look at, [`closed`] what cannot be looked at. They share [`tree`], and ask the disk through [`disk`]. [`eyes`] drives them on a
-//! thread of its own; what it says is handed to the outlet here.
+//! when, [`rules`] what not to look at, [`closed`] what cannot be looked at. They share [`tree`], and ask the disk through
+//! [`disk`]. [`eyes`] drives them on a thread of its own; what it says is handed to the outlet here.
 
 mod closed;
 mod debounce;
