@@ -42,7 +42,8 @@ impl Publisher {
         Ok(appended)
     }
 
-    /// How far a source has come, as it said when it last published.
+    /// How far a source has come, as it said when it last published. From then on the log is known by its file, too, so
+    /// that [`Publisher::publish_from`] notices when it is another one.
     pub fn position(&mut self, source: &str) -> Result<Option<String>, BusError> {
         let position = self.writer.position(source)?;
         self.place = Place::of(&self.paths.database()).ok();

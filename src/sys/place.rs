@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file that somebody relies on, as it was when they began: the socket that a hub has bound itself, and the log of a
-/// hub, of a source or of a listener. A session that ends takes its runtime directory away, and whoever removes the log has the next
-/// writer make another one: a hub that lives on would serve from what no writer knows any more, and they would write
-/// what no hub reads.
+/// hub, of a source or of a listener. A session that ends takes its runtime directory away, and whoever removes the log
+/// has the next writer make another one: a hub that lives on would serve from what no writer knows any more, and they
+/// would write what no hub reads.
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,

@@ -14,7 +14,7 @@ use super::log::blocking;
 use super::object;
 use super::wait::{gap_json, start};
 use crate::client::message::{Found, Sent, Who, find, is_received, send as commit, who};
-use crate::client::{Begin, BusError, Inbox, Letter, Mail, Options};
+use crate::client::{Begin, Inbox, Letter, Mail, Options};
 use crate::model::event::BadDraft;
 use crate::model::event_frame::event_of;
 use crate::model::fence::Fenced;
@@ -69,7 +69,7 @@ pub(in crate::mcp) async fn send(server: &Server, mut arguments: Arguments) -> R
     let directories = server.directories.clone();
     let sent = blocking(move || commit(&directories, &draft)).await??;
     // It is sent, so whatever goes wrong here is said and is no failure.
-    let there = is_there(server, &outgoing, sent).await.unwrap_or_else(|error| Err(error.0));
+    let there = is_there(server, &outgoing, sent).await;
     let line = match &there {
         Ok(true) => format!("sent as {}", sent.id),
         Ok(false) => format!("sent as {}; nobody it is for is known to be there, so it waits in the log", sent.id),
@@ -124,18 +124,19 @@ async fn answered(server: &Server, id: EventId) -> Result<Message, ToolError> {
 }
 
 /// Whether somebody for whom it is reads, or why nobody can tell.
-async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<Result<bool, String>, ToolError> {
-    let there = match who(&server.directories).await.map_err(BusError::from)? {
+async fn is_there(server: &Server, outgoing: &Outgoing, sent: Sent) -> Result<bool, String> {
+    let there = match who(&server.directories).await.map_err(|error| error.to_string())? {
         Who::Known(there) => there,
-        Who::Unknown(problem) => return Ok(Err(problem)),
+        Who::Unknown(problem) => return Err(problem),
     };
-    Ok(Ok(match &outgoing.to {
+    Ok(match &outgoing.to {
         // Whoever has read it may have left since.
         Address::Agent(name) => {
-            there.iter().any(|present| present.name == *name) || is_received(&server.directories, sent, name)?
+            there.iter().any(|present| present.name == *name)
+                || is_received(&server.directories, sent, name).map_err(|error| error.to_string())?
         }
         Address::Everybody => there.iter().any(|present| present.name != outgoing.from),
-    }))
+    })
 }
 
 /// Reads those that have come, and waits for one if there is none and the call says so.
